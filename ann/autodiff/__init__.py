@@ -1,0 +1,18 @@
+"""Automatic differentiation of any Array API code: primitives, the tape, the rules of the standard, transformations."""
+
+from ann.autodiff.primitive import Primitive, primitive
+from ann.autodiff.transforms import checkpoint, grad, hessian, hvp, jacobian, jvp, stop_gradient, value_and_grad, vjp
+
+__all__ = [
+    "Primitive",
+    "checkpoint",
+    "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "primitive",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+]

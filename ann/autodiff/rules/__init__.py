@@ -1,0 +1,114 @@
+"""Rules: the functions of the Array API standard made differentiable, one or two lines each.
+
+`differentiable_namespace` puts them together over any library: functions with a rule, functions whose result has no
+derivative (they pass through and stop the gradient), and functions that create arrays.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from ann.autodiff.rules.table import RULES
+from ann.autodiff.tape import CONSTANT, Traced, raw
+from backends.library import GAPS, Library
+from backends.wrapped import Namespace
+
+from ann.autodiff.rules import elementwise  # noqa: E402, F401, isort: skip  (they fill the table)
+
+# Functions of the standard with no derivative, or whose result does not depend on a float input smoothly.
+STEPS = (
+    "all", "any", "argmax", "argmin", "argsort", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
+    "bitwise_right_shift", "bitwise_xor", "ceil", "count_nonzero", "equal", "floor", "floor_divide", "greater",
+    "greater_equal", "isfinite", "isin", "isinf", "isnan", "less", "less_equal", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "nonzero", "not_equal", "result_type", "round", "searchsorted", "sign", "signbit", "trunc", "unique_all",
+    "unique_counts", "unique_inverse", "unique_values", "nextafter",
+)  # fmt: skip
+CREATION = (
+    "arange", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace", "ones", "ones_like", "zeros",
+    "zeros_like",
+)  # fmt: skip
+
+
+def differentiable_namespace(library: Library, cls: type[Traced]) -> Namespace:
+    """The namespace of traced arrays over this library."""
+
+    def wrap(y: Any) -> Any:
+        if isinstance(y, tuple):
+            parts = [wrap(part) for part in y]
+            return type(y)(*parts) if hasattr(y, "_fields") else tuple(parts)
+        return cls(y, CONSTANT) if hasattr(y, "dtype") and hasattr(y, "shape") else y
+
+    def through(f: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(f)
+        def constant(*args: Any, **kwargs: Any) -> Any:
+            return wrap(f(*map(_peeled, args), **{key: _peeled(value) for key, value in kwargs.items()}))
+
+        return constant
+
+    def table(part: str, beneath: Any) -> dict[str, Callable[..., Any]]:
+        rules = {name: _signed(f, getattr(beneath, name)) for name, f in RULES[part].items() if hasattr(beneath, name)}
+        if part == "":
+            passing = {name: through(getattr(beneath, name)) for name in (*STEPS, *CREATION) if hasattr(beneath, name)}
+        elif part == "fft":
+            passing = {name: through(f) for name, f in vars(beneath).items() if callable(f) and not name.startswith("_")}
+        else:
+            passing = {}
+        return passing | rules
+
+    functions = table("", library.xp)
+    functions["asarray"] = functools.partial(_asarray, library, cls)
+    functions["to_device"] = RULES["gap"]["to_device"]
+    functions["get_item"], functions["set_item"] = RULES["gap"]["get_item"], RULES["gap"]["set_item"]
+    made = Namespace(f"{library.name}, differentiable (pass every array as an argument)", library.xp, functions)
+    for extension in ("linalg", "fft"):
+        if (beneath := getattr(library.xp, extension, None)) is not None:
+            setattr(made, extension, Namespace(f"{library.name}.{extension}, differentiable", beneath, table(extension, beneath)))
+    return made
+
+
+def gap_rules() -> dict[str, Callable[..., Any]]:
+    """The gap functions on traced arrays: by rule, or through (integers) where they have no derivative."""
+    return {**{name: functools.partial(_gap_through, GAPS[name]) for name in ("random_bits", "device") if name in GAPS}, **RULES["gap"]}
+
+
+def _gap_through(f: Callable[..., Any], *args: Any, **static: Any) -> Any:
+    return f(*map(_peeled, args), **{key: _peeled(value) for key, value in static.items()})
+
+
+def _peeled(x: Any) -> Any:
+    if isinstance(x, list | tuple):
+        return type(x)(map(_peeled, x)) if not hasattr(x, "_fields") else x
+    return raw(x)
+
+
+def _signed(f: Callable[..., Any], beneath: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule, with the signature that the function has in the library: for those who inspect it."""
+
+    @functools.wraps(f)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return f(*args, **kwargs)
+
+    try:
+        function.__signature__ = inspect.signature(beneath)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        pass
+    return function
+
+
+def _asarray(library: Library, cls: type[Traced], obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Any:
+    """xp.asarray: a traced array stays traced; a list with traced numbers in it is stacked."""
+    xp = cls.xp
+    if isinstance(obj, Traced):
+        y = obj if dtype is None or obj.dtype == dtype else xp.astype(obj, dtype)
+        y = y if device is None or y.device == device else y.to_device(device)
+        return xp.positive(y) if copy and y is obj and xp.isdtype(y.dtype, "numeric") else y
+    if isinstance(obj, list | tuple) and _holds_traced(obj):
+        return xp.stack([_asarray(library, cls, part, dtype=dtype, device=device) for part in obj])
+    return cls(library.xp.asarray(obj, dtype=dtype, device=device, copy=copy), CONSTANT)
+
+
+def _holds_traced(obj: Any) -> bool:
+    return any(isinstance(part, Traced) or (isinstance(part, list | tuple) and _holds_traced(part)) for part in obj)

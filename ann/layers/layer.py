@@ -1,0 +1,448 @@
+"""A layer: frozen configuration and one method, `call(x, ctx)`; and the context, which finds its parameters.
+
+    class Residual(ann.Layer):
+        hidden: ann.Layer
+        out: ann.Layer
+        def call(self, x, ctx):
+            return x + self.out(self.hidden(x, ctx), ctx)
+
+A layer holds no arrays. `init` draws its parameters as a tree of arrays, `apply` computes with a tree that is given.
+The same `call` serves building (on abstract arrays: shapes follow from running it), inference and training.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import backends
+from ann import initializers
+from ann.autodiff import stop_gradient
+from backends import namespace, tree
+from backends.program import Spec, shape_of
+from backends.stream import Stream
+
+Array = Any
+Tree = Any
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a network takes: the shape of one example (the batch axis is left out) and its dtype ("float32", "int64", …).
+
+    ann.Input((28, 28, 1));  ann.Input(4) is ann.Input((4,)).
+    """
+
+    shape: tuple[int, ...]
+    dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        shape = (self.shape,) if isinstance(self.shape, int) else tuple(self.shape)
+        if not all(isinstance(n, int) and n >= 0 for n in shape):
+            raise ValueError(f"Input: shape is a tuple of sizes without the batch axis, {self.shape!r} came")
+        object.__setattr__(self, "shape", shape)
+
+
+@typing.dataclass_transform(frozen_default=True, kw_only_default=False)
+class Layer:
+    """The base of all layers. Subclasses become frozen dataclasses: their annotated fields are their configuration.
+
+    A field that holds a layer, or a tuple of them, is a child; its name in the tree of parameters is the field's name.
+    Every layer takes name= and trainable=False (its parameters are constants, and it runs as in inference).
+    """
+
+    name: str | None = field(default=None, kw_only=True)
+    trainable: bool = field(default=True, kw_only=True)
+    takes_indices: ClassVar[bool] = False  # True where integers are indices; elsewhere a Model makes floats of them
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        written = "__repr__" in cls.__dict__
+        dataclass(frozen=True, eq=False, repr=False)(cls)
+        if not written:
+            cls.__repr__ = Layer.__repr__  # type: ignore[method-assign]
+
+    def __post_init__(self) -> None:
+        if self.name is not None and ("/" in self.name or not self.name):
+            raise ValueError(f'{type(self).__name__}: name {self.name!r}: a name is not empty and has no "/", which separates names in paths')
+        for item in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
+            if "Layer" in str(item.type) and not isinstance(value, Layer) and value is not None:
+                object.__setattr__(self, item.name, as_layers(value))
+
+    def call(self, x: Any, ctx: Context) -> Any:
+        """The output for the input x; parameters, state and randomness come from ctx."""
+        raise NotImplementedError(f"{type(self).__name__} has no method call(self, x, ctx)")
+
+    def __call__(self, x: Any, ctx: Context | None = None) -> Any:
+        if isinstance(ctx, Context):
+            return ctx.enter(self, x)
+        raise TypeError(
+            f"{type(self).__name__} is configuration and holds no parameters. Inside call: layer(x, ctx). Outside: "
+            "params, state = layer.init(x); y = layer.apply(params, x); or ann.Model(layer)."
+        )
+
+    def __repr__(self) -> str:
+        parts = []
+        for item in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
+            required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+            if required:
+                parts.append(_show(value))
+            elif value != item.default:
+                parts.append(f"{item.name}={_show(value)}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    @property
+    def children(self) -> dict[str, Layer]:
+        """The layers in the fields, by the path of each below this one."""
+        found: dict[str, Layer] = {}
+        for item in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
+            if isinstance(value, Layer):
+                found[item.name] = value
+            elif isinstance(value, tuple) and any(isinstance(part, Layer) for part in value):
+                found |= {f"{item.name}/{i}": part for i, part in enumerate(value) if isinstance(part, Layer)}
+        return found
+
+    def init(self, x: Any, seed: int | Stream = 0, backend: Any = None) -> tuple[Tree, Tree]:
+        """(params, state): nested dicts of arrays for inputs like x (an array, an ann.Input, or a tree of them).
+
+        Parameters are drawn on the host from the stream of their path, so the same seed gives the same weights on every
+        backend, whatever other layers there are. They have the float dtype of x; else the backend's.
+        """
+        built = build(self, x, seed, backend)
+        return built.params, built.state
+
+    def apply(self, params: Tree, x: Any, state: Tree = None) -> Any:
+        """The output in inference: a pure function of (params, x, state)."""
+        return _Run(self, params, state).output(x)
+
+    def apply_training(self, params: Tree, x: Any, *, state: Tree = None, random: Stream | None = None) -> tuple[Any, Training]:
+        """(output, out) in training: out.state (the next running values), out.penalty (to add to the loss), out.records."""
+        run = _Run(self, params, state, training=True, random=random)
+        y = run.output(x)
+        return y, Training(tree.unflatten(run.state), run.penalty, run.records)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a forward pass in training gives besides its output."""
+
+    state: Tree
+    penalty: Any
+    records: dict[str, Array]
+
+
+class Function(Layer):
+    """Any function x → y as a layer without parameters."""
+
+    function: Callable[[Any], Any]
+
+    def call(self, x: Any, ctx: Context) -> Any:
+        return self.function(x)
+
+    def __repr__(self) -> str:
+        return getattr(self.function, "__name__", repr(self.function))
+
+
+class Sequential(Layer):
+    """Layers one after the other: y = fₙ(… f₂(f₁(x)))."""
+
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(as_layer(part) for part in self.layers))
+        seen: dict[int, int] = {}
+        for i, layer in enumerate(self.layers):
+            if id(layer) in seen:
+                raise ValueError(
+                    f"Sequential: layers {seen[id(layer)]} and {i} are the same object {layer!r}. Two of their own: write it twice. "
+                    "Shared weights: a layer of your own whose call uses one field twice."
+                )
+            seen[id(layer)] = i
+
+    @property
+    def children(self) -> dict[str, Layer]:
+        return automatic_names(self.layers)
+
+    @property
+    def takes_indices(self) -> bool:  # type: ignore[override]
+        return bool(self.layers) and self.layers[0].takes_indices
+
+    def call(self, x: Any, ctx: Context) -> Any:
+        for layer in self.layers:
+            x = layer(x, ctx)
+        return x
+
+
+def as_layer(part: Any) -> Layer:
+    """A layer as it is; a list of layers as Sequential; a function as a layer without parameters."""
+    if isinstance(part, Layer):
+        return part
+    if isinstance(part, list | tuple):
+        return Sequential(tuple(part))
+    if isinstance(part, type) and issubclass(part, Layer):
+        raise TypeError(f"{part.__name__} is a class; write {part.__name__}(…)")
+    if callable(part):
+        return Function(part)
+    raise TypeError(f"a layer, a list of layers or a function x → y is wanted; {type(part).__name__} {part!r} came")
+
+
+def as_layers(value: Any) -> Any:
+    """What a field annotated as Layer(s) holds: a tuple of layers stays one, a list is Sequential, a function a layer."""
+    return tuple(map(as_layer, value)) if isinstance(value, tuple) else as_layer(value)
+
+
+def automatic_names(layers: tuple[Layer, ...]) -> dict[str, Layer]:
+    """{name: layer}: each by its own name, else by its class as in Keras: dense, dense_1, conv2d."""
+    names: dict[str, Layer] = {}
+    for layer in layers:
+        if layer.name is not None:
+            if layer.name in names:
+                raise ValueError(f"two layers have the name {layer.name!r}")
+            names[layer.name] = layer
+            continue
+        stem = snake_case(type(layer).__name__ if not isinstance(layer, Function) else repr(layer))
+        name, count = stem, 0
+        taken = {other.name for other in layers if other.name is not None} | names.keys()
+        while name in taken:
+            count += 1
+            name = f"{stem}_{count}"
+        names[name] = layer
+    return names
+
+
+def snake_case(name: str) -> str:
+    name = re.sub(r"\W+", "", name)
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower() or "function"
+
+
+class Context:
+    """Where a layer is called: what it asks for its parameters, its state and its randomness."""
+
+    __slots__ = ("_layer", "_names", "_run", "path", "training")
+
+    def __init__(self, run: _Run, layer: Layer, path: str, training: bool):
+        self._run, self._layer, self.path, self.training = run, layer, path, training
+        self._names = {id(child): name for name, child in layer.children.items()}
+
+    def enter(self, child: Layer, x: Any) -> Any:
+        """child(x) in its own context: what `child(x, ctx)` does."""
+        name = self._names.get(id(child))
+        if name is None:
+            raise ValueError(
+                f"{self._who}: {child!r} is called here but is no field of {type(self._layer).__name__}. A layer is made in the "
+                "constructor and held in a field, so that its parameters have a place in the tree."
+            )
+        path = f"{self.path}/{name}" if self.path else name
+        return self._run.call(child, path, x, self.training)
+
+    def param(self, name: str, shape: tuple[int, ...], init: Any, constraint: Any = None, regularizer: Any = None) -> Array:
+        """The parameter of this name: drawn when the network is built; afterwards looked up, and its shape checked."""
+        w = self._run.parameter(self, self._full(name), tuple(shape), init, constraint)
+        if regularizer is not None and self.training:
+            self.penalty(regularizer(w))
+        return w
+
+    def state(self, name: str, shape: tuple[int, ...], init: Any) -> Array:
+        """The running value of this name, as the last update left it."""
+        return self._run.running(self, self._full(name), tuple(shape), init)
+
+    def update(self, name: str, value: Array) -> None:
+        """The next running value; only while training."""
+        if not self.training:
+            raise ValueError(f"{self._who}: ctx.update({name!r}) outside training; guard it with `if ctx.training:`")
+        if self._full(name) not in self._run.state:
+            raise ValueError(f"{self._who}: ctx.update({name!r}): there is no ctx.state({name!r}, …)")
+        self._run.state[self._full(name)] = stop_gradient(value)
+
+    def penalty(self, value: Any) -> None:
+        """A scalar to add to the loss."""
+        self._run.penalty = self._run.penalty + value
+
+    def record(self, name: str, value: Array) -> None:
+        """Keep an array for pictures and for model.activations."""
+        self._run.records[self._full(name)] = value
+
+    @property
+    def random(self) -> Stream:
+        """The random numbers of this layer in this step: a function of (seed, path, step), never advanced."""
+        if self._run.random is None:
+            raise ValueError(f"{self._who} draws random numbers: apply_training needs random=, e.g. ann.Stream(0)['train'].at(step)")
+        stream = self._run.random
+        for part in filter(None, self.path.split("/")):
+            stream = stream[part]
+        return stream
+
+    def _full(self, name: str) -> str:
+        return f"{self.path}/{name}" if self.path else name
+
+    @property
+    def _who(self) -> str:
+        return who(self._layer, self.path)
+
+
+def who(layer: Layer, path: str) -> str:
+    """How messages name a layer: Dense 'dense_1'."""
+    return f"{type(layer).__name__} '{path}'" if path else type(layer).__name__
+
+
+class _Run:
+    """One pass through a network: in inference or in training."""
+
+    def __init__(
+        self, net: Layer, params: Tree, state: Tree, *, training: bool = False, random: Stream | None = None,
+        frozen: Callable[[str], bool] | None = None, observe: Callable[[Layer, str, Any], Any] | None = None,
+    ):  # fmt: skip
+        self.net, self.training, self.random, self.frozen, self.observe = net, training, random, frozen, observe
+        self.params = tree.flatten(params)
+        self.state = tree.flatten(state)
+        self.penalty: Any = 0.0
+        self.records: dict[str, Any] = {}
+
+    def output(self, x: Any) -> Any:
+        return self.call(self.net, "", x, self.training)
+
+    def call(self, layer: Layer, path: str, x: Any, training: bool) -> Any:
+        training = training and layer.trainable and not (self.frozen is not None and self.frozen(path))
+        y = layer.call(x, Context(self, layer, path, training))
+        return y if self.observe is None else self.observe(layer, path, y)
+
+    def parameter(self, ctx: Context, path: str, shape: tuple[int, ...], init: Any, constraint: Any) -> Array:
+        w = self.params.get(path)
+        if w is None:
+            raise ValueError(f"{ctx._who}: the tree has no parameter {path!r}; it has {', '.join(self.params) or 'none'}")
+        if tuple(w.shape) != shape:
+            raise ValueError(_misfit(ctx, path, tuple(w.shape), shape))
+        return w if ctx.training or not self.training else stop_gradient(w)
+
+    def running(self, ctx: Context, path: str, shape: tuple[int, ...], init: Any) -> Array:
+        value = self.state.get(path)
+        if value is None:
+            raise ValueError(f"{ctx._who}: no running value {path!r}; pass state=, the second result of init")
+        if tuple(value.shape) != shape:
+            raise ValueError(_misfit(ctx, path, tuple(value.shape), shape))
+        return value
+
+
+def _misfit(ctx: Context, path: str, held: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    name = path.rpartition("/")[2]
+    if len(held) == len(wanted) >= 2 and held[-1] == wanted[-1]:
+        return (
+            f"{ctx._who}: x has {wanted[-2]} features, its {name} {held} takes {held[-2]}. "
+            f"The model was built for inputs (…, {held[-2]})."
+        )
+    return f"{ctx._who}: its {name} has shape {held}, {wanted} is wanted for this input"
+
+
+class Build(_Run):
+    """The first pass, on abstract arrays: draws the parameters, and notes the shape of each output."""
+
+    def __init__(self, net: Layer, stream: Stream, be: backends.Backend, dtype: str):
+        super().__init__(net, {}, {}, training=True, random=None)
+        self.stream, self.be, self.dtype = stream, be, dtype
+        self.like: Any = None
+        self.constraints: dict[str, Any] = {}
+        self.outputs: list[tuple[str, Layer, Any]] = []
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.drawn: dict[str, Any] = {}
+        self.running_values: dict[str, Any] = {}
+        self.random = stream["build"].at(0)
+
+    def call(self, layer: Layer, path: str, x: Any, training: bool) -> Any:
+        y = layer.call(x, Context(self, layer, path, training))
+        self.outputs.append((path, layer, tree.map(lambda a: tuple(a.shape), y)))
+        return y
+
+    def parameter(self, ctx: Context, path: str, shape: tuple[int, ...], init: Any, constraint: Any) -> Array:
+        if not all(isinstance(n, int) for n in shape):
+            raise TypeError(f"{ctx._who}: the shape of {path!r} is {shape}; sizes are integers")
+        if self.shapes.setdefault(path, shape) != shape:
+            raise ValueError(f"{ctx._who}: {path!r} is asked for with shape {shape} and with {self.shapes[path]}")
+        if path not in self.drawn:
+            self.drawn[path] = self._draw(path, shape, init)
+            if constraint is not None:
+                self.constraints[path] = constraint
+        return self._abstract(shape)
+
+    def running(self, ctx: Context, path: str, shape: tuple[int, ...], init: Any) -> Array:
+        if path not in self.running_values:
+            self.running_values[path] = self._draw(path, shape, init)
+        self.state.setdefault(path, self._abstract(shape))
+        return self.state[path]
+
+    def _draw(self, path: str, shape: tuple[int, ...], init: Any) -> Array:
+        stream = self.stream
+        for part in path.split("/"):
+            stream = stream[part]
+        drawn = initializers.get(init)(shape, stream)
+        return self.be.library.put(backends.host.asarray(drawn, dtype=self.dtype), self.be.device, None)
+
+    def _abstract(self, shape: tuple[int, ...]) -> Array:
+        xp = namespace(self.like)
+        return xp.empty(shape, dtype=getattr(xp, self.dtype))
+
+    @property
+    def built(self) -> Built:
+        return Built(tree.unflatten(self.drawn), tree.unflatten(self.running_values), self.outputs, self.constraints)
+
+
+@dataclass(frozen=True)
+class Built:
+    """What building a network gives: its parameters and state, the shape of each layer's output, the constraints."""
+
+    params: Tree
+    state: Tree
+    outputs: list[tuple[str, Layer, Any]]
+    constraints: dict[str, Any]
+
+
+def build(net: Layer, x: Any, seed: int | Stream = 0, backend: Any = None, dtype: str | None = None) -> Built:
+    """Run the network once on abstract arrays like x, and draw its parameters."""
+    leaves = tree.leaves(x)
+    arrays = [leaf for leaf in leaves if not isinstance(leaf, Input) and hasattr(leaf, "dtype")]
+    be = backends.get(backend) if backend is not None or not arrays else backends.of(arrays[0])
+    if dtype is None:
+        floats = [str(a.dtype).rpartition(".")[2] for a in arrays]
+        dtype = next((name for name in floats if name in ("float32", "float64")), _name_of(be))
+    stream = seed if isinstance(seed, Stream) else Stream(seed)
+
+    def spec(leaf: Any) -> Any:
+        if isinstance(leaf, Input):
+            return Spec((2, *leaf.shape), leaf.dtype or dtype)
+        if not hasattr(leaf, "dtype"):
+            leaf = backends.host.asarray(leaf)
+        name = str(leaf.dtype).rpartition(".")[2]
+        return Spec(tuple(leaf.shape), dtype if name.startswith("float") else name)
+
+    run = Build(net, stream["init"], be, dtype)
+
+    def first_pass(x: Any) -> Any:
+        run.like = tree.leaves(x)[0]
+        return run.output(x)
+
+    shape_of(first_pass, tree.map(spec, x), backend="numpy")
+    return run.built
+
+
+def _name_of(be: backends.Backend) -> str:
+    return "float64" if be.dtype == be.library.dtype("float64") else "float32"
+
+
+def walk(net: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
+    """(path, layer) of a network and all layers in it."""
+    yield path, net
+    for name, child in net.children.items():
+        yield from walk(child, f"{path}/{name}" if path else name)
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, tuple) and value and all(isinstance(part, Layer) for part in value):
+        return f"[{', '.join(map(repr, value))}]"
+    return repr(value) if not callable(value) or isinstance(value, Layer) else getattr(value, "__name__", repr(value))

@@ -1,0 +1,38 @@
+"""NumPy: the library that is always there, the host of all data, and the gate through which foreign data enter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+
+from backends.library import Library
+from backends.numpy.gate import gate
+
+
+class NumPy(Library):
+    def __init__(self) -> None:
+        super().__init__("numpy", numpy, "NumPy")
+        self.version = numpy.__version__
+        self.gate = gate
+
+    def device(self, name: str) -> Any:
+        if name not in ("", "cpu"):
+            raise ValueError(f'backend "numpy:{name}": NumPy computes on the CPU only; write "numpy"')
+        return "cpu"
+
+    def put(self, host: Any, device: Any, dtype: Any) -> Any:
+        return numpy.asarray(host, dtype=dtype)
+
+    def place(self, x: Any, device: Any) -> Any:
+        return gate(x)
+
+    def fetch(self, x: Any) -> Any:
+        return x
+
+
+library = NumPy()
+
+from backends.numpy.gaps import gaps  # noqa: E402  (the gaps dispatch on the library above)
+
+library.gaps.update(gaps())
