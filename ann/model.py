@@ -1,0 +1,814 @@
+"""Model: a network with its parameters, its optimizer and its data; the one mutable object, with Keras's verbs."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import backends
+from ann import files, losses, optimizers, registry
+from ann.autodiff import grad, value_and_grad
+from ann.layers.layer import Input, Layer, Sequential, _Run, as_layer, build, walk
+from ann.training import data
+from ann.training.progress import History, Progress, Scores
+from ann.training.step import Task, make_task, training_step
+from backends import library_of, namespace, tree
+from backends.stream import Stream
+
+Array = Any
+Tree = Any
+
+
+class Model:
+    """A network that learns.
+
+    net: a list of layers, or a layer. backend: a name, a Backend, or None (the first data decide: arrays of CuPy, torch
+    or JAX stay where they are; else $ANN_BACKEND, else NumPy). dtype: "float32" or "float64", of parameters and data.
+    seed: an integer; None draws one and keeps it in model.seed.
+
+    It is built (its parameters drawn) by the first data, or at once by a leading ann.Input(shape).
+    """
+
+    def __init__(
+        self, net: Any, outputs: Any = None, *, backend: Any = None, dtype: str = "float32", precision: str | None = None,
+        seed: int | None = None, name: str | None = None,
+    ):  # fmt: skip
+        if outputs is not None:
+            raise NotImplementedError("Model(inputs, outputs): graphs of nodes are not there yet; branches are written as a layer with a call of its own")
+        if precision is not None:
+            raise NotImplementedError(f"Model(precision={precision!r}): mixed precision is not there yet; dtype= chooses float32 or float64")
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f'Model: dtype is "float32" or "float64", {dtype!r} came')
+        if seed is not None and (not isinstance(seed, int) or seed < 0):
+            raise ValueError(f"Model: seed is a non-negative integer, {seed!r} came")
+        leading = None
+        if isinstance(net, list | tuple):
+            if net and isinstance(net[0], Input):
+                leading, net = net[0], net[1:]
+            net = Sequential(tuple(net))
+        elif isinstance(net, Input):
+            raise TypeError("Model: an Input alone is no network; write Model([ann.Input(shape), layers…])")
+        self.net: Layer = as_layer(net)
+        self.dtype = dtype
+        self.seed = secrets.randbits(32) if seed is None else seed
+        self.name = name
+        self.backend: backends.Backend | None = None if backend is None else backends.get(backend, dtype=dtype)
+        self.stop_training = False
+        self._frozen: tuple[str, ...] = ()
+        self._compiled: dict[str, Any] | None = None
+        self._task: Task | None = None
+        self._input: Any = None
+        self._built: Any = None
+        # The whole of what training changes, replaced in one assignment: an interrupt leaves the old or the new.
+        self._now: tuple[Tree, Tree, Tree, int] = ({}, {}, None, 0)
+        self._epochs = 0
+        if leading is not None:
+            self._build(leading)
+
+    # ------------------------------------------------------------------------------------------------- building
+
+    @property
+    def built(self) -> bool:
+        """Whether the parameters have been drawn."""
+        return self._built is not None
+
+    def _build(self, x: Any) -> None:
+        """Draw the parameters for inputs like x: an Input, or a tree of arrays on the device."""
+        if self.backend is None:
+            self.backend = backends.get(dtype=self.dtype)
+        spec = data.map_data(_spec, x) if not isinstance(x, Input) else x
+        self._built = build(self.net, spec, Stream(self.seed), self.backend, self.dtype)
+        self._input = spec
+        self._now = (self._built.params, self._built.state, None, 0)
+        if self._compiled is not None:
+            self._prepare()
+
+    def _decide_backend(self, x: Any) -> backends.Backend:
+        """The model's backend; where none is chosen yet, that of the first data."""
+        if self.backend is None:
+            arrays = [leaf for leaf in data.data_leaves(x) if not data.is_plain(leaf)]
+            if arrays and library_of(arrays[0]).name != "numpy":
+                self.backend = backends.get(backends.of(arrays[0]).name, dtype=self.dtype)
+            else:
+                self.backend = backends.get(dtype=self.dtype)
+        return self.backend
+
+    def _enter(self, x: Any, name: str = "x") -> Tree:
+        be = self._decide_backend(x)
+        entered = data.map_data(lambda a: data.enter(a, be, self.dtype, name, indices=self.net.takes_indices), x)
+        data.length(entered, name)
+        if not self.built:
+            self._build(entered)
+        return entered
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of the outputs: of a dict its keys, else one, ""."""
+        self._must_be_built("outputs")
+        last = self._built.outputs[-1][2]
+        return list(last) if isinstance(last, dict) else [""]
+
+    def _must_be_built(self, verb: str) -> None:
+        if not self.built:
+            raise ValueError(f"{verb}: the model has no parameters yet; fit builds it, or a leading ann.Input(shape) in the list of layers")
+
+    # ------------------------------------------------------------------------------------------------- compiling
+
+    def compile(self, optimizer: Any = "adam", loss: Any = None, metrics: Any = (), loss_weights: Any = None) -> None:
+        """Say how to learn. Again: the weights stay, the optimizer starts anew.
+
+        optimizer: a name or an ann.Adam(…). loss: a name, an object or a function (y_true, y_pred) → (n,) or scalar; for
+        several outputs a dict. metrics: names or functions. See `Labels and logits` in the README for what a loss takes.
+        """
+        self._compiled = {
+            "optimizer": optimizers.get(optimizer),
+            "loss": loss,
+            "metrics": metrics if isinstance(metrics, dict | str) or callable(metrics) else list(metrics or ()),
+            "loss_weights": loss_weights,
+        }
+        if loss is not None and not isinstance(loss, dict):
+            losses.get(loss)
+        if self.built:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        assert self._compiled is not None
+        chosen = self._compiled
+        self._task = None
+        if chosen["loss"] is not None:
+            self._task = make_task(self.net, self.outputs, chosen["loss"], chosen["loss_weights"], chosen["metrics"])
+        params, state, _, step = self._now
+        self._now = (params, state, chosen["optimizer"].init(self._split(params)[0]), step)
+
+    def _need_task(self, verb: str, y: Any = None) -> Task:
+        if self._task is None:
+            described = f"   # y here is {_describe(y)}" if y is not None else ""
+            raise ValueError(
+                f'{verb}: the model has no loss. First: model.compile("adam", "categorical_crossentropy", metrics=["accuracy"]){described}'
+            )
+        return self._task
+
+    def _split(self, params: Tree) -> tuple[Tree, Tree]:
+        """(trainable, frozen) parameters."""
+        flat = tree.flatten(params)
+        fixed = {path for path in flat if self._is_frozen(path)}
+        return (
+            tree.unflatten({path: p for path, p in flat.items() if path not in fixed}),
+            tree.unflatten({path: p for path, p in flat.items() if path in fixed}),
+        )
+
+    def _is_frozen(self, path: str) -> bool:
+        return any(tree.matches(path, pattern) for pattern in self._frozen) or any(
+            path == place or path.startswith(place + "/") for place in self._untrainable
+        )
+
+    @property
+    def _untrainable(self) -> list[str]:
+        return [path for path, layer in walk(self.net) if not layer.trainable and path]
+
+    # ------------------------------------------------------------------------------------------------- training
+
+    def fit(
+        self, x: Any, y: Any = None, *, epochs: int = 1, batch_size: int = 32, validation_data: Any = None,
+        validation_split: float = 0.0, shuffle: bool = True, class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None, callbacks: Iterable[Any] = (), verbose: Any = "auto", jit: bool = True,
+    ) -> History:  # fmt: skip
+        """Train for `epochs` more epochs and return their History.
+
+        x, y: arrays, lists, frames, or dicts of them. validation_data: (x, y) or (x, y, sample_weight); validation_split:
+        the share of the rows at the end to hold out. Ctrl-C leaves the model as after the last whole step.
+        FloatingPointError when the loss is not finite: the parameters are then those of the last finite reading.
+        """
+        if self._compiled is None or self._compiled["loss"] is None:
+            self._need_task("fit", y)
+        for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+            if not isinstance(value, int) or value < (name == "batch_size"):
+                raise ValueError(f"fit: {name} is a {'positive' if name == 'batch_size' else 'non-negative'} integer, {value!r} came")
+        x = self._enter(x)
+        task = self._need_task("fit", y)
+        y = self._targets(y, "y")
+        n = self._rows(x, y)
+        w = self._weights(n, y, sample_weight, class_weight)
+        if validation_split:
+            if not 0 < validation_split < 1:
+                raise ValueError(f"fit: validation_split is a share between 0 and 1, {validation_split!r} came")
+            kept = n - int(n * validation_split)
+            validation_data = tuple(data.rows(part, kept, n) for part in (x, y, w) if part is not None)
+            x, y, w = (None if part is None else data.rows(part, 0, kept) for part in (x, y, w))
+            n = kept
+        if validation_data is not None:
+            validation_data = self._validation(validation_data)
+        if n == 0:
+            raise ValueError("fit: x has no rows")
+        step = self._step(task)
+        be = self._backend()
+        stream = Stream(self.seed)
+        history, progress = History(), Progress(verbose, epochs, -(-n // batch_size))
+        listeners = list(callbacks)
+        self.stop_training = False
+        _tell(listeners, "on_train_begin", self)
+        for epoch in range(epochs):
+            if self.stop_training:
+                break
+            progress.start()
+            _tell(listeners, "on_epoch_begin", self, epoch)
+            order = stream["shuffle"].at(self._epochs).permutation(n) if shuffle else range(n)
+            order = data.permuted_index(be, backends.host.asarray(order)) if shuffle else None
+            totals, count, last_good = None, 0, self._now
+            for number, (start, stop) in enumerate(data.batches(n, batch_size), 1):
+                rows = order[start:stop] if order is not None else None
+                batch = [data.take(part, rows) if rows is not None else data.rows(part, start, stop) for part in (x, y, w)]
+                terms = self._advance(step, stream, *batch)
+                weighted = tree.map(lambda value, size=stop - start: value * float(size), terms)
+                totals = weighted if totals is None else tree.map(lambda a, b: a + b, totals, weighted)
+                count += stop - start
+                if progress.due():
+                    progress.show(epoch, number, last_good_or_raise(self, totals, count, last_good, epoch))
+                    last_good = self._now
+            values = last_good_or_raise(self, totals, count, last_good, epoch)
+            if validation_data is not None:
+                scores = self._evaluate(*validation_data, batch_size=batch_size)
+                values |= {f"val_{name}": value for name, value in scores.items()}
+            self._epochs += 1
+            history.add(epoch, values)
+            progress.show(epoch, progress.batches, values, end=True)
+            _tell(listeners, "on_epoch_end", self, epoch, values)
+        _tell(listeners, "on_train_end", self)
+        return history
+
+    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None) -> Scores:
+        """One step on one batch; the loss and metrics before the step, as Python floats."""
+        if self._compiled is None or self._compiled["loss"] is None:
+            self._need_task("train_on_batch", y)
+        x = self._enter(x)
+        task = self._need_task("train_on_batch", y)
+        y = self._targets(y, "y")
+        w = self._weights(self._rows(x, y), y, sample_weight, None)
+        terms = self._advance(self._step(task), Stream(self.seed), x, y, w)
+        return Scores(tree.map(float, terms))
+
+    def _step(self, task: Task) -> Callable[..., Any]:
+        assert self._compiled is not None
+        return training_step(task, self._compiled["optimizer"], self._is_frozen, self._built.constraints)
+
+    def _advance(self, step: Callable[..., Any], stream: Stream, x: Tree, y: Tree, w: Any) -> dict[str, Any]:
+        params, state, slots, number = self._now
+        trainable, fixed = self._split(params)
+        trainable, state, slots, terms = step(trainable, fixed, state, slots, x, y, w, stream["train"].at(number))
+        merged = tree.merge(trainable, fixed) if tree.leaves(fixed) else trainable
+        self._now = (_in_order(merged, params), state, slots, number + 1)
+        return terms  # type: ignore[no-any-return]
+
+    # ------------------------------------------------------------------------------------------------- targets
+
+    def _targets(self, y: Any, name: str) -> Tree:
+        """Targets on the device: checked against the outputs and the losses, labels in range."""
+        assert self._task is not None
+        if y is None:
+            raise ValueError(f"{name} is None: the loss compares the outputs with targets")
+        shapes = self._built.outputs[-1][2]
+        shapes = shapes if isinstance(shapes, dict) else {"": shapes}
+        if isinstance(y, dict) != ("" not in shapes):
+            raise ValueError(f"{name}: the outputs are {', '.join(shapes) or 'one array'}; {name} is {'a dict' if isinstance(y, dict) else 'one array'}")
+        if isinstance(y, dict) and (missing := sorted(set(self._task.losses) - set(y))):
+            raise ValueError(f"{name} has no {', '.join(missing)}; it has {', '.join(y)}")
+        entered = {
+            key: self._target(y[key] if isinstance(y, dict) else y, shapes[key], self._task.losses[key], f"{name}[{key!r}]" if key else name)
+            for key in self._task.losses
+        }
+        return entered if isinstance(y, dict) else entered[""]
+
+    def _target(self, y: Any, shape: tuple[int, ...], loss: Any, name: str) -> Array:
+        be = self._backend()
+        xp = be.xp
+        labels = getattr(loss, "labels", None) == "classes"
+        y = data.enter(y, be, self.dtype, name, indices=labels)
+        kinds = (len(shape), shape[1:])
+        if labels and xp.isdtype(y.dtype, ("integral", "bool")):
+            if xp.isdtype(y.dtype, "bool"):
+                y = xp.astype(y, be.library.dtype("int32"))
+            k = shape[-1]
+            if tuple(y.shape[1:]) != kinds[1] or k == 1:
+                losses.check_labels(y, k, type(loss).__name__ if not isinstance(loss, str) else loss, name)
+            return y
+        if len(y.shape) == 1 and kinds[1] == (1,):
+            y = xp.reshape(y, (-1, 1))
+        if hasattr(loss, "from_logits") or hasattr(loss, "labels"):
+            if tuple(y.shape[1:]) != kinds[1]:
+                raise ValueError(f"{name} has shape {tuple(y.shape)}, the output is (n, {', '.join(map(str, kinds[1]))}); they must agree")
+        return y
+
+    def _rows(self, x: Tree, y: Tree) -> int:
+        n, m = data.length(x, "x"), data.length(y, "y")
+        if n != m:
+            raise ValueError(f"x has {n} rows, y has {m}")
+        return n
+
+    def _weights(self, n: int, y: Tree, sample_weight: Any, class_weight: dict[int, float] | None) -> Any:
+        be = self._backend()
+        w = None
+        if sample_weight is not None:
+            w = data.enter(sample_weight, be, self.dtype, "sample_weight")
+            if tuple(w.shape) != (n,):
+                raise ValueError(f"sample_weight has shape {tuple(w.shape)}; one weight an example is wanted: ({n},)")
+            if n and bool(be.xp.any(w < 0)):
+                raise ValueError("sample_weight has negative values")
+        if class_weight is not None:
+            if isinstance(y, dict):
+                raise ValueError("class_weight takes one output; for several use sample_weight")
+            labels = be.to_numpy(y).reshape(n, -1)
+            labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(axis=1)
+            missing = {int(c) for c in backends.host.unique(labels)} - set(class_weight)
+            if missing:
+                raise ValueError(f"class_weight has no weight for class {', '.join(map(str, sorted(missing)))}")
+            per_row = be.asarray(backends.host.asarray([float(class_weight[int(c)]) for c in labels], dtype=self.dtype))
+            w = per_row if w is None else w * per_row
+        return w
+
+    def _validation(self, given: Any) -> tuple[Any, Any, Any]:
+        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+            raise ValueError("fit: validation_data is (x, y) or (x, y, sample_weight)")
+        x = self._enter(given[0], "validation x")
+        y = self._targets(given[1], "validation y")
+        return x, y, self._weights(self._rows(x, y), y, given[2] if len(given) == 3 else None, None)
+
+    # ------------------------------------------------------------------------------------------------- using
+
+    def evaluate(self, x: Any, y: Any = None, *, batch_size: int = 256, sample_weight: Any = None) -> Scores:
+        """(loss, metrics…) over the data, as Python floats: a tuple that also answers by name."""
+        if self._compiled is None or self._compiled["loss"] is None:
+            self._need_task("evaluate", y)
+        x = self._enter(x)
+        self._need_task("evaluate", y)
+        y = self._targets(y, "y")
+        n = self._rows(x, y)
+        if n == 0:
+            raise ValueError("evaluate: x has no rows")
+        return Scores(self._evaluate(x, y, self._weights(n, y, sample_weight, None), batch_size=batch_size))
+
+    def _evaluate(self, x: Tree, y: Tree, w: Any = None, *, batch_size: int = 256) -> dict[str, float]:
+        assert self._task is not None
+        params, state, _, _ = self._now
+        totals, n = None, data.length(x, "x")
+        total_weight: Any = 0.0
+        for start, stop in data.batches(n, batch_size):
+            batch = [data.rows(part, start, stop) for part in (x, y, w)]
+            terms = self._task.terms(batch[1], _Run(self._task.net, params, state).output(batch[0]), batch[2])
+            size = float(stop - start) if w is None else namespace(batch[2]).sum(batch[2])
+            total_weight = total_weight + size
+            terms = tree.map(lambda value, size=size: value * size, terms)
+            totals = terms if totals is None else tree.map(lambda a, b: a + b, totals, terms)
+        return tree.map(lambda value: float(value) / (float(total_weight) or 1.0), totals)  # type: ignore[no-any-return]
+
+    def __call__(self, x: Any) -> Any:
+        """Inference on one batch, pure of checks for NaN; the result stays on the device."""
+        be = self._decide_backend(x)
+        x = data.map_data(lambda a: data.enter(a, be, self.dtype, "x", indices=self.net.takes_indices, finite=False), x)
+        if not self.built:
+            self._build(x)
+        params, state, _, _ = self._now
+        return _Run(self.net, params, state).output(x)
+
+    def predict(self, x: Any, batch_size: int = 256) -> Any:
+        """The network's output for every row, in the library and on the device of x (lists and frames give NumPy)."""
+        return self._predict(x, self.net, batch_size, lambda z: z)
+
+    def predict_proba(self, x: Any, batch_size: int = 256) -> Any:
+        """Probabilities: the outputs through the link of the loss (softmax, sigmoid)."""
+        task = self._need_task("predict_proba")
+        return self._predict(x, task.net, batch_size, lambda z: self._linked(task, z))
+
+    def predict_class(self, x: Any, batch_size: int = 256) -> Any:
+        """Integer labels: the most probable class; for one output whether its probability is above ½."""
+        task = self._need_task("predict_class")
+
+        def decide(z: Any) -> Any:
+            def one(p: Any) -> Any:
+                xp = namespace(p)
+                if p.shape[-1] > 1:
+                    return xp.argmax(p, axis=-1)
+                return xp.astype(xp.squeeze(p, axis=-1) > 0.5, self._backend().library.dtype("int32"))
+
+            return tree.map(one, self._linked(task, z))
+
+        return self._predict(x, task.net, batch_size, decide)
+
+    def _linked(self, task: Task, z: Any) -> Any:
+        linked = {name: task.link[name](part) if name in task.link else part for name, part in task.named(z).items()}
+        return linked if isinstance(z, dict) else linked[""]
+
+    def _predict(self, x: Any, net: Layer, batch_size: int, finish: Callable[[Any], Any]) -> Any:
+        origin = data.data_leaves(x)[0]
+        entered = self._enter(x)
+        params, state, _, _ = self._now
+        n, parts = data.length(entered, "x"), []
+        for start, stop in data.batches(n, batch_size) if n else [(0, 0)]:
+            batch = data.rows(entered, start, stop)
+            if 0 < stop - start < batch_size and n > batch_size:  # one batch size: the same bits for a row wherever it stands
+                fill = batch_size - (stop - start)
+                batch = tree.map(lambda a, fill=fill: namespace(a).concat([a, namespace(a).repeat(a[-1:, ...], fill, axis=0)], axis=0), batch)
+            y = finish(_Run(net, params, state).output(batch))
+            parts.append(data.rows(y, 0, stop - start))
+        y = tree.map(lambda *pieces: pieces[0] if len(pieces) == 1 else namespace(*pieces).concat(list(pieces), axis=0), *parts)
+        if data.is_plain(origin):
+            return tree.map(self._backend().to_numpy, y)
+        if library_of(origin) is self._backend().library:
+            return y
+        return backends.move(y, backends.of(origin))
+
+    # ------------------------------------------------------------------------------------------------- looking in
+
+    @property
+    def params(self) -> Tree:
+        """The parameters, as a read-only tree of copies: model.params["dense"]["kernel"]."""
+        return _read_only(self._now[0], "params")
+
+    @params.setter
+    def params(self, values: Tree) -> None:
+        self._must_be_built("params")
+        self._replace(tree.flatten(values), whole=True)
+
+    @property
+    def state(self) -> Tree:
+        """The running values, as a read-only tree of copies."""
+        return _read_only(self._now[1], "state")
+
+    def assign(self, path: str, value: Any) -> None:
+        """Set one parameter: model.assign("dense_1/kernel", w). Name and shape are checked first."""
+        self._must_be_built("assign")
+        self._replace({path: value}, whole=False)
+
+    def _replace(self, values: dict[str, Any], whole: bool) -> None:
+        params, state, slots, step = self._now
+        flat = tree.flatten(params)
+        wrong = sorted(values.keys() - flat.keys()) or (sorted(flat.keys() - values.keys()) if whole else [])
+        if wrong:
+            raise ValueError(f"assign: no parameter {', '.join(wrong)}; the parameters are {', '.join(flat)}")
+        new = {path: data.enter(value, self._backend(), self.dtype, path) if getattr(value, "shape", None) != () else self._backend().asarray(value) for path, value in values.items()}
+        for path, value in new.items():
+            if tuple(value.shape) != tuple(flat[path].shape):
+                raise ValueError(f"assign: {path} has shape {tuple(flat[path].shape)}, {tuple(value.shape)} came")
+        copies = {path: namespace(value).asarray(value, copy=True) for path, value in new.items()}
+        self._now = (tree.unflatten(flat | copies), state, slots, step)
+
+    def freeze(self, *patterns: str) -> None:
+        """Hold the parameters under these paths constant: globs ("conv*", "block_1/*"). They get no gradient and no slots."""
+        self._must_be_built("freeze")
+        for pattern in patterns:
+            self._match(pattern)
+        self._frozen = (*self._frozen, *(p for p in patterns if p not in self._frozen))
+        self._keep_slots()
+
+    def unfreeze(self, *patterns: str) -> None:
+        """Let the parameters under these paths learn again."""
+        self._must_be_built("unfreeze")
+        for pattern in patterns:
+            self._match(pattern)
+        params = tree.flatten(self._now[0])
+        still = [path for path in params if any(tree.matches(path, f) for f in self._frozen) and not any(tree.matches(path, p) for p in patterns)]
+        self._frozen = tuple(still)
+        self._keep_slots()
+
+    def _match(self, pattern: str) -> None:
+        paths = tree.paths(self._now[0])
+        if not any(tree.matches(path, pattern) for path in paths):
+            raise ValueError(f"no parameter matches {pattern!r}; the parameters are {', '.join(paths)}")
+
+    def _keep_slots(self) -> None:
+        """Slots for exactly the trainable parameters: those that stay keep theirs."""
+        params, state, slots, step = self._now
+        if self._compiled is None or slots is None:
+            return
+        old, new = tree.flatten(slots), tree.flatten(self._compiled["optimizer"].init(self._split(params)[0]))
+        self._now = (params, state, tree.unflatten({path: old.get(path, value) for path, value in new.items()}), step)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step; settable, also with a schedule (which then is replaced by the number)."""
+        slots = self._now[2]
+        if slots is None:
+            raise ValueError("learning_rate: the model is not compiled and built yet")
+        assert self._compiled is not None
+        return float(self._compiled["optimizer"].rate(slots))
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        params, state, slots, step = self._now
+        if slots is None or self._compiled is None:
+            raise ValueError("learning_rate: the model is not compiled and built yet")
+        self._compiled["optimizer"] = self._compiled["optimizer"].with_rate(float(value))
+        fresh = tree.flatten(self._compiled["optimizer"].init(self._split(params)[0]))
+        kept = tree.flatten(slots) | {"learning_rate": fresh["learning_rate"]}
+        self._now = (params, state, tree.unflatten({path: kept.get(path, value) for path, value in fresh.items()}), step)
+
+    def gradients(self, x: Any, y: Any, wrt: str = "params") -> Tree:
+        """∂(mean loss)/∂params as a tree; wrt="input" by x; a glob ("dense_1/*") for some of the parameters. As in inference."""
+        self._need_task("gradients", y) if self._compiled is None or self._compiled["loss"] is None else None
+        origin = data.data_leaves(x)[0]
+        x = self._enter(x)
+        task = self._need_task("gradients", y)
+        y = self._targets(y, "y")
+        params, state, _, _ = self._now
+
+        def loss(p: Tree, x: Tree) -> Any:
+            return task.terms(y, _Run(task.net, p, state).output(x), None)["loss"]
+
+        if wrt == "input":
+            g = grad(loss, argnums=1)(params, x)
+            return tree.map(self._backend().to_numpy, g) if data.is_plain(origin) else g
+        g = grad(loss)(params, x)
+        if wrt == "params":
+            return g
+        self._match(wrt)
+        return tree.split(g, wrt)[0]
+
+    def activations(self, x: Any, layers: str = "*") -> dict[str, Array]:
+        """{path: output} of each layer whose path matches the glob, in inference."""
+        found: dict[str, Array] = {}
+
+        def keep(layer: Layer, path: str, y: Any) -> Any:
+            if path and tree.matches(path, layers):
+                found[path] = y
+            return y
+
+        entered = self._enter(x)
+        params, state, _, _ = self._now
+        _Run(self.net, params, state, observe=keep).output(entered)
+        if not found:
+            raise ValueError(f"activations: no layer matches {layers!r}; there are {', '.join(path for path, _ in walk(self.net) if path)}")
+        return tree.map(self._backend().to_numpy, found) if data.is_plain(data.data_leaves(x)[0]) else found
+
+    def backprop(self, x: Any, y: Any) -> Backprop:
+        """Backpropagation laid open: for each layer its output y and dy, the gradient of the loss by it. print() it."""
+        if self._compiled is None or self._compiled["loss"] is None:
+            self._need_task("backprop", y)
+        x = self._enter(x)
+        task = self._need_task("backprop", y)
+        y = self._targets(y, "y")
+        params, state, _, _ = self._now
+        values: dict[str, Array] = {}
+        layers: dict[str, Layer] = {}
+
+        def note(layer: Layer, path: str, out: Any) -> Any:
+            if hasattr(out, "shape"):
+                values[path or "output"], layers[path or "output"] = out, layer
+            return out
+
+        _Run(task.net, params, state, observe=note).output(x)
+
+        def loss(shifts: dict[str, Array], p: Tree, x: Tree) -> Any:
+            def shift(layer: Layer, path: str, out: Any) -> Any:
+                return out + shifts[path or "output"] if (path or "output") in shifts else out
+
+            return task.terms(y, _Run(task.net, p, state, observe=shift).output(x), None)["loss"]
+
+        zeros = {path: namespace(v).zeros_like(v) for path, v in values.items() if namespace(v).isdtype(v.dtype, "real floating")}
+        value, (dys, dparams) = value_and_grad(loss, argnums=(0, 1))(zeros, params, x)
+        return Backprop(float(value), values, dys, tree.flatten(params), tree.flatten(dparams), layers)
+
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Print the layers: path, class, shape of the output, number of parameters."""
+        self._must_be_built("summary")
+        flat = {path: p.size if not callable(p.size) else p.numel() for path, p in tree.flatten(self._now[0]).items()}
+        lines = [("layer", "output", "parameters")]
+        for path, layer, shape in self._built.outputs:
+            if not path:
+                continue
+            own = sum(size for name, size in flat.items() if name.rpartition("/")[0] == path)
+            shown = ", ".join(f"{key} {_batch(s)}" for key, s in shape.items()) if isinstance(shape, dict) else _batch(shape)
+            lines.append((f"{path}  {type(layer).__name__}", shown, f"{own:,}"))
+        widths = [max(len(line[i]) for line in lines) for i in range(3)]
+        total = sum(flat.values())
+        learning = sum(size for path, size in flat.items() if not self._is_frozen(path))
+        print_fn(f"{self.name or 'Model'} on {self._backend().name}, {self.dtype}")
+        for line in lines:
+            print_fn(f"  {line[0]:<{widths[0]}}   {line[1]:<{widths[1]}}   {line[2]:>{widths[2]}}")
+        print_fn(f"{total:,} parameters" + (f", {learning:,} of them trainable" if learning != total else ""))
+
+    def __repr__(self) -> str:
+        where = self.backend.name if self.backend else "no backend yet"
+        return f"Model({self.net!r}, {where}{'' if self.built else ', not built'})"
+
+    # ------------------------------------------------------------------------------------------------- moving, files
+
+    def to(self, backend: Any) -> Model:
+        """Move the model to another backend, in place; the model is returned."""
+        target = backends.get(backend, dtype=self.dtype)
+        params, state, slots, step = self._now
+        self._now = (backends.move(params, target), backends.move(state, target), backends.move(slots, target), step)
+        self.backend = target
+        return self
+
+    def _backend(self) -> backends.Backend:
+        assert self.backend is not None
+        return self.backend
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write weights, running values, optimizer and configuration to one safetensors file; the old file is kept until it is whole.
+
+        TypeError for a function without a name that could be found again (a lambda).
+        """
+        self._must_be_built("save")
+        params, state, slots, step = self._now
+        config: dict[str, Any] = {
+            "net": registry.encode(self.net), "dtype": self.dtype, "seed": self.seed, "name": self.name, "step": step, "epochs": self._epochs,
+            "frozen": list(self._frozen), "input": _encode_input(self._input), "slots": slots is not None,
+        }  # fmt: skip
+        if self._compiled is not None:
+            config["compiled"] = {key: registry.encode(value) for key, value in self._compiled.items()}
+        fetch = self._backend().to_numpy
+        tensors = {f"{part}/{key}": fetch(value) for part, values in (("params", params), ("state", state), ("slots", slots)) for key, value in tree.flatten(values).items()}
+        files.write(path, tensors, {"ann.model": json.dumps(config)})
+
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """Write the parameters and running values alone."""
+        self._must_be_built("save_weights")
+        fetch = self._backend().to_numpy
+        tensors = {f"{part}/{key}": fetch(value) for part, values in (("params", self._now[0]), ("state", self._now[1])) for key, value in tree.flatten(values).items()}
+        files.write(path, tensors, {})
+
+    def load_weights(self, path: str | os.PathLike[str], only: str = "*") -> None:
+        """Read parameters and running values (those whose path matches `only`) from a file; names and shapes are checked first."""
+        self._must_be_built("load_weights")
+        tensors, _ = files.read(path)
+        params, state, slots, step = self._now
+        new = []
+        for part, held in (("params", params), ("state", state)):
+            flat = tree.flatten(held)
+            given = {key[len(part) + 1 :]: value for key, value in tensors.items() if key.startswith(part + "/")}
+            wanted = {key for key in flat if tree.matches(key, only)}
+            new.append(tree.unflatten(flat | self._fitting(path, {key: given[key] for key in given if key in wanted}, {key: flat[key] for key in wanted})))
+        self._now = (new[0], new[1], slots, step)
+
+    def _fitting(self, path: Any, given: dict[str, Any], held: dict[str, Any]) -> dict[str, Array]:
+        """The tensors of a file, checked against what the model holds, on the model's device."""
+        be = self._backend()
+        if given.keys() != held.keys():
+            raise files.FileError(f"{path}: the file has {', '.join(sorted(given)) or 'nothing'}, the model needs {', '.join(sorted(held))}")
+        for key, value in given.items():
+            if tuple(value.shape) != tuple(held[key].shape):
+                raise files.FileError(f"{path}: {key} has shape {tuple(value.shape)}, the model's is {tuple(held[key].shape)}")
+        return {key: be.library.put(value, be.device, held[key].dtype) for key, value in given.items()}
+
+
+def load(path: str | os.PathLike[str], *, backend: Any = None, custom: Iterable[Any] = ()) -> Model:
+    """The model that `save` wrote: weights, running values, optimizer, step and seed; on any backend.
+
+    custom: the classes and functions of your own that the model uses; nothing is imported by name from the file.
+    FileError when the file is damaged or does not fit.
+    """
+    tensors, metadata = files.read(path)
+    if "ann.model" not in metadata:
+        raise files.FileError(f"{path}: the file holds weights but no model; build the model and use model.load_weights(path)")
+    try:
+        config = json.loads(metadata["ann.model"])
+        known = registry.known(custom)
+        model = Model(registry.decode(config["net"], known), backend=backend, dtype=config["dtype"], seed=config["seed"], name=config["name"])
+        if model.backend is None:
+            model.backend = backends.get(dtype=model.dtype)
+        model._build(_decode_input(config["input"]))
+        if "compiled" in config:
+            chosen = {key: registry.decode(value, known) for key, value in config["compiled"].items()}
+            model.compile(**chosen)
+    except (KeyError, TypeError, json.JSONDecodeError, RecursionError) as error:
+        if isinstance(error, registry.UnknownName):
+            raise
+        raise files.FileError(f"{path}: the model's description is damaged: {type(error).__name__}: {error}") from error
+    model._frozen = tuple(config["frozen"])
+    model._epochs = int(config["epochs"])
+    model._keep_slots()
+    params, state, slots, _ = model._now
+    parts = []
+    for part, held in (("params", params), ("state", state), ("slots", slots if config["slots"] else None)):
+        given = {key[len(part) + 1 :]: value for key, value in tensors.items() if key.startswith(part + "/")}
+        parts.append(tree.unflatten(model._fitting(path, given, tree.flatten(held))))
+    model._now = (_in_order(parts[0], params), parts[1], parts[2] if config["slots"] else slots, int(config["step"]))
+    return model
+
+
+class Backprop:
+    """Every intermediate of one pass through a network: value, dy, layer by layer. Made by `Model.backprop`."""
+
+    def __init__(self, loss: float, values: dict[str, Array], dys: dict[str, Array], params: dict[str, Array], dparams: dict[str, Array], layers: dict[str, Layer]):
+        self.loss, self.values, self.dys, self.params, self.dparams, self.layers = loss, values, dys, params, dparams, layers
+
+    def __getitem__(self, path: str) -> Line:
+        if path in self.values:
+            return Line(self.values[path], self.dys.get(path))
+        if path in self.params:
+            return Line(self.params[path], self.dparams[path])
+        raise KeyError(f"{path!r}; there are {', '.join((*self.values, *self.params))}")
+
+    def __str__(self) -> str:
+        rows = [("", "value", "shape", "|y|", "|dy|")]
+        for path, y in self.values.items():
+            rows.append((path, repr(self.layers[path]), str(tuple(y.shape)), _norm(y), _norm(self.dys.get(path))))
+            rows += [
+                (f"  {name}", "parameter", str(tuple(p.shape)), _norm(p), _norm(self.dparams[name]))
+                for name, p in self.params.items()
+                if name.rpartition("/")[0] == path
+            ]
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        lines = ["   ".join(f"{cell:<{w}}" if i < 3 else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in rows]
+        return "\n".join([*lines, f"loss {self.loss:.6g}"])
+
+    __repr__ = __str__
+
+
+class Line:
+    """One intermediate: its value y and dy, the gradient of the loss by it."""
+
+    def __init__(self, y: Array, dy: Array):
+        self.y, self.dy = y, dy
+
+
+def last_good_or_raise(model: Model, totals: Any, count: int, last_good: Any, epoch: int) -> dict[str, float]:
+    """The means so far as Python floats (this waits for the device); FloatingPointError when the loss is not finite."""
+    values: dict[str, float] = {name: float(total) / count for name, total in totals.items()}
+    if not abs(values["loss"]) < float("inf"):
+        step = model._now[3]
+        try:
+            rate = model.learning_rate
+        except ValueError:
+            rate = float("nan")
+        model._now = last_good
+        raise FloatingPointError(
+            f"fit: the loss is {values['loss']} in epoch {epoch + 1}, by step {step}, at learning rate {rate:g}. The parameters are those of step "
+            f"{last_good[3]}, the last that was finite. A smaller learning rate, or ann.Adam(global_clipnorm=1.0), usually helps."
+        )
+    return values
+
+
+def _tell(listeners: list[Any], event: str, *args: Any) -> None:
+    for listener in listeners:
+        method = getattr(listener, event, None)
+        if method is not None:
+            method(*args)
+
+
+def _spec(x: Array) -> Input:
+    return Input(tuple(x.shape[1:]), str(x.dtype).rpartition(".")[2])
+
+
+def _encode_input(x: Any) -> Any:
+    if isinstance(x, Input):
+        return {"shape": list(x.shape), "dtype": x.dtype}
+    if isinstance(x, dict):
+        return {"dict": {key: _encode_input(part) for key, part in x.items()}}
+    return {"tuple": [_encode_input(part) for part in x]}
+
+
+def _decode_input(x: Any) -> Any:
+    if "dict" in x:
+        return {key: _decode_input(part) for key, part in x["dict"].items()}
+    if "tuple" in x:
+        return tuple(map(_decode_input, x["tuple"]))
+    return Input(tuple(x["shape"]), x["dtype"])
+
+
+def _in_order(params: Tree, like: Tree) -> Tree:
+    """The same tree with its keys in the order of another."""
+    flat = tree.flatten(params)
+    return tree.unflatten({path: flat[path] for path in tree.flatten(like)})
+
+
+class ReadOnly(dict):  # type: ignore[type-arg]
+    """A dict of copies that refuses assignment, because it would not reach the model."""
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError('these are copies; model.assign("dense/kernel", w) sets one parameter, model.params = tree all of them')
+
+    __setitem__ = __delitem__ = update = pop = popitem = clear = setdefault = __ior__ = _refuse  # type: ignore[assignment]
+
+
+def _read_only(values: Tree, name: str) -> Tree:
+    if isinstance(values, dict):
+        return ReadOnly({key: _read_only(value, name) for key, value in values.items()})
+    return namespace(values).asarray(values, copy=True)
+
+
+def _describe(y: Any) -> str:
+    """What y looks like, for a message: integer labels 0…9."""
+    try:
+        y = backends.host.asarray(y)
+    except (TypeError, ValueError):
+        return type(y).__name__
+    if y.dtype.kind in "iub" and y.size:
+        return f"integer labels {int(y.min())}…{int(y.max())}" if y.ndim == 1 else f"integers of shape {y.shape}"
+    return f"{y.dtype} of shape {y.shape}"
+
+
+def _batch(shape: tuple[int, ...]) -> str:
+    return f"(n{''.join(f', {size}' for size in shape[1:])})"
+
+
+def _norm(x: Any) -> str:
+    if x is None:
+        return "–"
+    return f"{float(namespace(x).sum(x * x)) ** 0.5:.4g}"
+
+
+__all__ = ["Backprop", "Model", "load"]

@@ -1,0 +1,78 @@
+"""Names for what a file may describe: layers, losses, optimizers, schedules and functions, from a closed list.
+
+A file holds numbers, strings and these names. Nothing is imported or executed by a name from a file; what is not in the
+list, or among the `custom` things that the caller hands over, is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+from ann import functions, initializers, layers, losses, metrics, optimizers, schedules
+
+
+class UnknownName(ValueError, TypeError):
+    """A file names a class or function that is not known here."""
+
+
+def known(custom: Iterable[Any] = ()) -> dict[str, Any]:
+    """{name: class or function} of everything public that a configuration can hold, and of the custom things."""
+    found: dict[str, Any] = {}
+    for module in (initializers, metrics, schedules, optimizers, losses, functions, layers):
+        for name in getattr(module, "__all__", dir(module)):
+            value = getattr(module, name)
+            if not name.startswith("_") and callable(value):
+                key = f"{module.__name__.rpartition('.')[2]}.{name}"
+                found[key] = value
+    for value in custom:
+        found[f"custom.{value.__name__}"] = value
+    return found
+
+
+def encode(value: Any) -> Any:
+    """A configuration as JSON values. TypeError for what a file could not describe."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return {"tuple" if isinstance(value, tuple) else "list": [encode(part) for part in value]}
+    if isinstance(value, dict):
+        return {"dict": [[encode(key), encode(part)] for key, part in value.items()]}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        config = {item.name: encode(getattr(value, item.name)) for item in dataclasses.fields(value) if item.init}
+        return {"class": name_of(type(value)), "config": config}
+    if callable(value):
+        return {"function": name_of(value)}
+    raise TypeError(f"save: {value!r} cannot be written to a file; layers, functions, numbers, strings, tuples and dicts can")
+
+
+def decode(value: Any, names: dict[str, Any]) -> Any:
+    """What `encode` wrote, with these names. UnknownName says which to pass in `custom`."""
+    if not isinstance(value, dict):
+        return value
+    if "tuple" in value:
+        return tuple(decode(part, names) for part in value["tuple"])
+    if "list" in value:
+        return [decode(part, names) for part in value["list"]]
+    if "dict" in value:
+        return {decode(key, names): decode(part, names) for key, part in value["dict"]}
+    key = value.get("class", value.get("function"))
+    if key not in names:
+        short = str(key).rpartition(".")[2]
+        raise UnknownName(f"the file uses {short!r}, which is not part of ann; pass it: ann.load(path, custom=[{short}])")
+    if "function" in value:
+        return names[key]
+    return names[key](**{name: decode(part, names) for name, part in value["config"].items()})
+
+
+def name_of(thing: Any) -> str:
+    """The name of a class or function in the list; "custom.…" for one of the user's own. TypeError for a lambda."""
+    for key, value in known().items():
+        if value is thing:
+            return key
+    name = getattr(thing, "__name__", "")
+    if not name.isidentifier() or not (inspect.isclass(thing) or callable(thing)):
+        raise TypeError(f"save: {thing!r} has no name to find it again; write it as a function with def, and pass custom=[it] to ann.load")
+    return f"custom.{name}"

@@ -1,0 +1,99 @@
+"""Data on their way to a model: checked once, cast to its dtype, moved to its device, cut into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import backends
+from backends import host, library_of, namespace, tree
+
+Array = Any
+Tree = Any
+
+
+def is_plain(x: Any) -> bool:
+    """Whether x is host data that is no array of a library: lists, frames."""
+    try:
+        library_of(x)
+    except TypeError:
+        return True
+    return isinstance(x, int | float | complex | bool) or x is None
+
+
+def data_leaves(x: Tree) -> list[Any]:
+    """The arrays of an input: of a dict one each; a list or tuple of numbers is one array, of arrays one each."""
+    if isinstance(x, dict):
+        return [leaf for part in x.values() for leaf in data_leaves(part)]
+    if isinstance(x, tuple) and x and all(hasattr(part, "shape") for part in x):
+        return list(x)
+    return [x]
+
+
+def map_data(f: Any, x: Tree) -> Tree:
+    """f at each array of an input."""
+    if isinstance(x, dict):
+        return {key: map_data(f, part) for key, part in x.items()}
+    if isinstance(x, tuple) and x and all(hasattr(part, "shape") for part in x):
+        return tuple(map(f, x))
+    return f(x)
+
+
+def enter(x: Any, be: backends.Backend, dtype: str, name: str, *, indices: bool = False, finite: bool = True) -> Array:
+    """x on the model's device in the model's dtype; integers stay integers where they are indices.
+
+    Host data travel silently; data of another device never do: TypeError with both ways out. ValueError for NaN and
+    infinities, and for a number that overflows to infinity in the model's dtype.
+    """
+    library = None if is_plain(x) else library_of(x)
+    if library is not None and library is not be.library and not library.on_host(x):
+        raise TypeError(
+            f"{name} is a {library.title} array on {library.device_of(x)}, this model lives on {be.name}. "
+            f'model.to("{library.name}") moves the model; backends.of({name}).to_numpy({name}) moves the data.'
+        )
+    try:
+        made = be.asarray(x, finite=finite)
+    except (TypeError, ValueError) as error:
+        raise type(error)(str(error) if not str(error).startswith("x ") else name + str(error)[1:]) from None
+    xp = be.xp
+    if made.ndim == 0:
+        raise ValueError(f"{name} is a single number; wanted: an array whose first axis counts the examples")
+    if indices and not xp.isdtype(made.dtype, "real floating"):
+        return made
+    target = be.library.dtype(dtype)
+    if made.dtype == target:
+        return made
+    if finite and xp.isdtype(made.dtype, "real floating"):
+        largest = float(xp.finfo(target).max)
+        if made.shape[0] and not bool(xp.all(xp.abs(made) <= largest)):
+            raise ValueError(f"{name} has values above {largest:.3g}, which overflow {dtype}; scale the data, or write Model(…, dtype='float64')")
+    return xp.astype(made, target)
+
+
+def length(x: Tree, name: str) -> int:
+    """The number of examples; ValueError where the arrays of a tree disagree."""
+    sizes = {leaf.shape[0] for leaf in tree.leaves(x)}
+    if len(sizes) > 1:
+        raise ValueError(f"{name}: its arrays have {' and '.join(map(str, sorted(sizes)))} rows")
+    return int(sizes.pop()) if sizes else 0
+
+
+def take(x: Tree, index: Array) -> Tree:
+    """The rows of this index, of every array."""
+    return tree.map(lambda a: namespace(a).take(a, index, axis=0), x)
+
+
+def rows(x: Tree, start: int, stop: int) -> Tree:
+    return tree.map(lambda a: a[start:stop, ...], x)
+
+
+def batches(n: int, size: int) -> Iterator[tuple[int, int]]:
+    """(start, stop) of each batch; the last may be short."""
+    return ((i, min(i + size, n)) for i in range(0, n, size))
+
+
+def permuted_index(be: backends.Backend, order: Any) -> Array:
+    """A host permutation as an index array on the device, in the dtype that indexing wants there."""
+    info = be.xp.__array_namespace_info__() if hasattr(be.xp, "__array_namespace_info__") else None
+    index = info.default_dtypes(device=be.device)["indexing"] if info is not None else be.library.dtype("int64")
+    return be.xp.astype(be.library.put(host.asarray(order), be.device, None), index)
