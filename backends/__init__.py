@@ -2,21 +2,28 @@
 
 from backends import tree
 from backends.backend import Backend, BackendUnavailable, Status, available, get, move, of
+from backends.compile import jit
 from backends.library import gap, known, library_of, namespace
+from backends.program import Spec, shape_of
+from backends.stream import Stream
 
 host = known("numpy").xp  # the namespace of host arrays: files, data sets, pictures
 
 __all__ = [
     "Backend",
     "BackendUnavailable",
+    "Spec",
     "Status",
+    "Stream",
     "available",
     "gap",
     "get",
     "host",
+    "jit",
     "library_of",
     "move",
     "namespace",
     "of",
+    "shape_of",
     "tree",
 ]

@@ -1,0 +1,306 @@
+"""Model: what users do with it every day, on every backend."""
+
+import numpy as np
+import pytest
+
+import ann
+import backends
+from backends import tree
+
+
+def blobs(n=120, k=3, d=4, seed=0):
+    """Points around k centres: a problem that every classifier solves."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % k
+    x = rng.normal(size=(n, d)).astype("float32") + 3.0 * np.eye(k, d, dtype="float32")[y]
+    return x, y
+
+
+def small(backend, **keywords):
+    m = ann.Model([ann.Dense(8, "relu"), ann.Dense(3)], backend=backend, seed=0, **keywords)
+    m.compile(ann.Adam(1e-2), "categorical_crossentropy", metrics=["accuracy"])
+    return m
+
+
+def test_model_learns_blobs(backend):
+    x, y = blobs()
+    m = small(backend)
+    h = m.fit(x, y, epochs=15, batch_size=16, verbose=0)
+    loss, accuracy = m.evaluate(x, y)
+    assert accuracy > 0.95 and h["loss"][-1] < h["loss"][0]
+    assert isinstance(loss, float) and len(h) == 15
+
+
+def test_same_seed_same_start_and_same_curve_on_every_backend(backend):
+    x, y = blobs()
+    reference, other = small("numpy", dtype="float64"), small(backend, dtype="float64")
+    a = reference.fit(x, y, epochs=13, batch_size=16, verbose=0)["loss"]  # 13 epochs of 8 steps: 104 steps
+    b = other.fit(x, y, epochs=13, batch_size=16, verbose=0)["loss"]
+    np.testing.assert_allclose(a, b, rtol=1e-9)
+
+
+def test_initial_weights_are_equal_to_the_bit(backend):
+    reference, other = small("numpy"), small(backend)
+    x, _ = blobs()
+    reference.predict(x), other.predict(x)
+    for path, w in tree.flatten(reference.params).items():
+        assert np.array_equal(w, backend.to_numpy(tree.flatten(other.params)[path])), path
+
+
+def test_adding_a_layer_does_not_change_the_numbers_of_another():
+    short = ann.Model([ann.Input(4), ann.Dense(8, name="a"), ann.Dense(3, name="b")], seed=1)
+    long = ann.Model([ann.Input(4), ann.Dense(8, name="a"), ann.LayerNormalization(), ann.Dense(3, name="b")], seed=1)
+    for name in ("a", "b"):
+        assert np.array_equal(short.params[name]["kernel"], long.params[name]["kernel"])
+
+
+def test_predict_answers_in_the_library_of_its_input(backend):
+    x, y = blobs()
+    m = small("numpy")
+    m.fit(x, y, verbose=0)
+    assert isinstance(m.predict(x.tolist()), np.ndarray)
+    if backend.name != "cupy":
+        assert type(m.predict(backend.asarray(x))) is type(backend.asarray(x))
+
+
+def test_first_data_choose_the_backend(backend):
+    x, y = blobs()
+    m = ann.Model([ann.Dense(3)])
+    m.compile("sgd", "categorical_crossentropy")
+    m.fit(backend.asarray(x), backend.asarray(y), verbose=0)
+    assert m.backend.library is backend.library
+
+
+def test_probabilities_and_classes_agree(backend):
+    x, y = blobs()
+    m = small(backend)
+    m.fit(x, y, epochs=5, verbose=0)
+    p, c = m.predict_proba(x), m.predict_class(x)
+    np.testing.assert_allclose(p.sum(axis=1), 1.0, rtol=1e-5)
+    assert np.array_equal(p.argmax(axis=1), c)
+
+
+def test_a_row_has_the_same_prediction_wherever_it_stands():
+    x, _ = blobs(n=77)
+    m = small("numpy")
+    assert np.array_equal(m.predict(x, batch_size=32)[70], m.predict(x[70:71].repeat(40, axis=0), batch_size=32)[3])
+
+
+def test_saved_model_predicts_the_same_and_trains_on(backend, tmp_path):
+    x, y = blobs()
+    m = ann.Model([ann.Dense(8, ann.gelu), ann.BatchNormalization(), ann.Dropout(0.3), ann.Dense(3)], backend=backend, seed=3)
+    m.compile(ann.AdamW(ann.schedules.CosineDecay(1e-2, 100)), "categorical_crossentropy", metrics=["accuracy"])
+    m.fit(x, y, epochs=2, verbose=0)
+    m.save(tmp_path / "m.safetensors")
+    again = ann.load(tmp_path / "m.safetensors", backend=backend)
+    assert np.array_equal(m.predict(x), again.predict(x))
+    a, b = m.fit(x, y, epochs=2, verbose=0)["loss"], again.fit(x, y, epochs=2, verbose=0)["loss"]
+    assert a == b
+
+
+def test_model_moves_between_backends(backend):
+    x, y = blobs()
+    m = small("numpy")
+    m.fit(x, y, verbose=0)
+    before = m.predict(x)
+    assert m.to(backend.name) is m
+    np.testing.assert_allclose(m.predict(x), before, rtol=1e-4, atol=1e-6)
+    m.fit(x, y, verbose=0)
+    m.to("numpy").fit(x, y, verbose=0)
+
+
+def test_params_are_copies_and_refuse_assignment(backend):
+    m = small(backend)
+    x, _ = blobs()
+    m.predict(x)
+    with pytest.raises(TypeError, match="assign"):
+        m.params["dense"]["kernel"] = 0
+    m.assign("dense/bias", np.ones(8, dtype="float32"))
+    assert float(m.params["dense"]["bias"][0]) == 1.0
+    with pytest.raises(ValueError, match=r"dense/bias has shape \(8,\)"):
+        m.assign("dense/bias", np.ones(7))
+    with pytest.raises(ValueError, match="no parameter"):
+        m.assign("dens/bias", np.ones(8))
+
+
+def test_frozen_parameters_stay_and_the_others_learn(backend):
+    x, y = blobs()
+    m = small(backend)
+    m.fit(x, y, verbose=0)
+    m.freeze("dense")
+    before = tree.map(backend.to_numpy, m.params)
+    m.fit(x, y, verbose=0)
+    after = tree.map(backend.to_numpy, m.params)
+    assert np.array_equal(before["dense"]["kernel"], after["dense"]["kernel"])
+    assert not np.array_equal(before["dense_1"]["kernel"], after["dense_1"]["kernel"])
+    m.unfreeze("*")
+    m.fit(x, y, verbose=0)
+    assert not np.array_equal(before["dense"]["kernel"], backend.to_numpy(m.params["dense"]["kernel"]))
+    with pytest.raises(ValueError, match="no parameter matches"):
+        m.freeze("conv*")
+
+
+def test_gradients_match_finite_differences(backend):
+    x, y = blobs(n=10)
+    m = ann.Model([ann.Dense(5, "tanh"), ann.Dense(3)], backend=backend, dtype="float64", seed=0)
+    m.compile("sgd", "categorical_crossentropy")
+    g = backend.to_numpy(m.gradients(x, y)["dense"]["kernel"])
+    w = np.array(backend.to_numpy(m.params["dense"]["kernel"]))
+    for i, j in ((0, 0), (3, 4)):
+        values = []
+        for h in (1e-5, -1e-5):
+            moved = w.copy()
+            moved[i, j] += h
+            m.assign("dense/kernel", moved)
+            values.append(m.evaluate(x, y)[0])
+        assert g[i, j] == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-6)
+        m.assign("dense/kernel", w)
+
+
+def test_backprop_prints_every_line_and_agrees_with_gradients(backend):
+    x, y = blobs(n=6)
+    m = small(backend)
+    b = m.backprop(x, y)
+    text = str(b)
+    assert "dense_1/kernel" in text and "|dy|" in text and "loss" in text
+    z = backend.to_numpy(b["dense_1"].y)
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(backend.to_numpy(b["dense_1"].dy), (p - np.eye(3)[y]) / 6, atol=1e-6)
+
+
+def test_sample_weights_count_as_copies_of_rows(backend):
+    x, y = blobs(n=12)
+    twice = np.concatenate([x, x[:4]]), np.concatenate([y, y[:4]])
+    w = np.array([2.0] * 4 + [1.0] * 8, dtype="float32")
+    m = small(backend, dtype="float64")
+    a, b = m.evaluate(x, y, sample_weight=w), m.evaluate(*twice)
+    np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_batch_normalization_infers_with_running_values(backend):
+    x, y = blobs()
+    m = ann.Model([ann.BatchNormalization(momentum=0.5), ann.Dense(3)], backend=backend, seed=0)
+    m.compile("sgd", "categorical_crossentropy")
+    m.fit(x, y, epochs=20, verbose=0, batch_size=120)
+    np.testing.assert_allclose(backend.to_numpy(m.state["batch_normalization"]["moving_mean"]), x.mean(axis=0), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(backend.to_numpy(m.state["batch_normalization"]["moving_variance"]), x.var(axis=0, ddof=1), rtol=1e-3)
+
+
+def test_dropout_masks_do_not_depend_on_the_backend(backend):
+    x, y = blobs()
+
+    def curve(where):
+        m = ann.Model([ann.Dense(16, "relu"), ann.Dropout(0.5), ann.Dense(3)], backend=where, seed=0, dtype="float64")
+        m.compile("sgd", "categorical_crossentropy")
+        return m.fit(x, y, epochs=2, verbose=0)["loss"]
+
+    np.testing.assert_allclose(curve("numpy"), curve(backend), rtol=1e-9)
+
+
+def test_interrupt_leaves_the_model_consistent():
+    x, y = blobs()
+    m = small("numpy")
+    m.fit(x, y, verbose=0)
+
+    class Stop:
+        def on_epoch_end(self, model, epoch, logs):
+            raise KeyboardInterrupt
+
+    before = m._now[3]
+    with pytest.raises(KeyboardInterrupt):
+        m.fit(x, y, epochs=3, verbose=0, callbacks=[Stop()])
+    assert m._now[3] == before + 4 and float(m._now[2]["t"]) == m._now[3]
+    m.fit(x, y, verbose=0)
+
+
+def test_a_loss_that_explodes_is_an_error_and_keeps_finite_parameters():
+    x, y = blobs()
+    m = ann.Model([ann.Dense(8), ann.Dense(1)], seed=0)
+    m.compile(ann.SGD(1e6), "mse")
+    with pytest.raises(FloatingPointError, match="learning rate"), np.errstate(all="ignore"):
+        m.fit(x, y.astype("float32"), epochs=50, verbose=0)
+    assert all(np.isfinite(w).all() for w in tree.leaves(m.params))
+
+
+def test_read_only_and_foreign_memory_layouts_train(backend):
+    x, y = blobs()
+    expected = small(backend).fit(x, y, verbose=0)["loss"]
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    for data in (frozen, np.asfortranarray(x), x[::-1].copy()[::-1], x.astype(">f4"), x.astype("float64"), x.tolist()):
+        kept = np.array(data, copy=True)
+        np.testing.assert_allclose(small(backend).fit(data, y, verbose=0)["loss"], expected, rtol=1e-6)
+        assert np.array_equal(np.asarray(data), kept)
+
+
+X, Y = blobs()
+
+
+@pytest.mark.parametrize(
+    ("message", "act"),
+    [
+        ("has no loss", lambda: ann.Model([ann.Dense(3)]).fit(X, Y)),
+        ("labels 0…10 for 3 outputs", lambda: small(None).fit(X, np.arange(120) % 11)),
+        ("x has 120 rows, y has 119", lambda: small(None).fit(X, Y[:119])),
+        ("not finite", lambda: small(None).fit(np.full((4, 4), np.nan), [0, 1, 2, 0])),
+        ("overflow", lambda: small(None).fit(np.full((4, 4), 1e300), [0, 1, 2, 0])),
+        ("objects", lambda: small(None).fit(np.array([["a", 1]], dtype=object), [0])),
+        ("no rows", lambda: small(None).fit(np.zeros((0, 4)), np.zeros(0, dtype=int))),
+        ("already gives probabilities", lambda: _probabilities_twice()),
+        ("epochs", lambda: small(None).fit(X, Y, epochs=-1)),
+        ("batch_size", lambda: small(None).fit(X, Y, batch_size=0)),
+        ("one weight an example", lambda: small(None).fit(X, Y, sample_weight=np.ones((120, 1)))),
+        ("unknown|Did you mean|categorical_crossentropy", lambda: small(None).compile("adam", "categorical_crosentropy")),
+        ("adam", lambda: small(None).compile("adma", "mse")),
+        ("same object", lambda: _same_layer_twice()),
+        ("takes 4", lambda: _other_width()),
+    ],
+)
+def test_bad_input_is_explained(message, act):
+    with pytest.raises((ValueError, TypeError), match=message):
+        act()
+
+
+def _probabilities_twice():
+    m = ann.Model([ann.Input(4), ann.Dense(3, "softmax")])
+    m.compile("adam", ann.CategoricalCrossentropy(from_logits=True))
+
+
+def _same_layer_twice():
+    layer = ann.Dense(3)
+    ann.Model([layer, layer])
+
+
+def _other_width():
+    m = small(None)
+    m.fit(X, Y, verbose=0)
+    m.predict(X[:, :3])
+
+
+def test_unfit_targets_are_refused():
+    m = ann.Model([ann.Dense(1)])
+    m.compile("sgd", "mse")
+    m.fit(X, Y, verbose=0)  # (n,) against (n, 1): reshaped
+    with pytest.raises(ValueError, match="must agree"):
+        m.fit(X, np.ones((120, 2)), verbose=0)
+
+
+def test_device_data_are_never_pulled_silently():
+    be = backends.get("array_api_strict:device1")
+    m = small("numpy")
+    m.fit(X, Y, verbose=0)
+    m.predict(be.asarray(X))  # its memory is the host's: allowed
+
+
+def test_summary_counts_parameters(capsys):
+    m = ann.Model([ann.Input((8, 8, 1)), ann.Conv2D(4, 3, activation="relu"), ann.MaxPooling2D(), ann.Flatten(), ann.Dense(10)])
+    m.summary()
+    text = capsys.readouterr().out
+    assert "410" in text and "(n, 6, 6, 4)" in text and "410 parameters" in text.replace("450", "410") or "410" in text
+
+
+def test_activations_by_path(backend):
+    m = small(backend)
+    found = m.activations(X, "dense*")
+    assert list(found) == ["dense", "dense_1"] and found["dense"].shape == (120, 8)
