@@ -1,4 +1,4 @@
-"""JAX's own versions of gap functions: its arrays are never assigned to, and its scatter adds equal indices."""
+"""JAX's own versions of the gap functions: functional updates."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-import jax.scipy.special
 
+from backends.gaps.scatter import _check_rows
 from backends.wrapped import join_key
 
 Array = Any
 
 
 def scatter_add(u: Array, index: Array, *, length: int) -> Array:
-    return jnp.zeros((length, *u.shape[1:]), dtype=u.dtype).at[index].add(u)
+    _check_rows(u, index)
+    return jnp.zeros((length, *u.shape[1:]), u.dtype).at[index].add(u)
 
 
 def set_item(x: Array, value: Any, arrays: list[Array], *, key: Any) -> Array:
@@ -22,5 +23,4 @@ def set_item(x: Array, value: Any, arrays: list[Array], *, key: Any) -> Array:
 
 
 def gaps() -> dict[str, Callable[..., Any]]:
-    special = jax.scipy.special
-    return {"scatter_add": scatter_add, "set_item": set_item, "lgamma": special.gammaln, "digamma": special.digamma}
+    return {"scatter_add": scatter_add, "set_item": set_item}

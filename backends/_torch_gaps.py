@@ -1,79 +1,91 @@
-"""PyTorch's own versions of gap functions, where it is faster or refuses the portable calls."""
+"""PyTorch's own versions of the gap functions."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from backends.gaps.bits import M0, M1, W0, W1, WORD
-from backends.wrapped import join_key
+from backends.gaps import bits, window
+from backends.gaps.scatter import _check_rows
+from backends.numpy.gaps import add_windows
+from backends.wrapped import Index, join_key
 
 Array = Any
 
 
 def scatter_add(u: Array, index: Array, *, length: int) -> Array:
+    _check_rows(u, index)
     return torch.zeros((length, *u.shape[1:]), dtype=u.dtype, device=u.device).index_add(0, index, u)
 
 
+def windows(x: Array, *, size: Any, strides: Any, dilations: Any) -> Array:
+    window.window_counts(tuple(x.shape[1:-1]), size, strides, dilations)
+    for i, (k, s, d) in enumerate(zip(size, strides, dilations, strict=True)):
+        x = x.unfold(1 + i, (k - 1) * d + 1, s)[..., ::d]
+    return x.movedim(1 + len(size), -1)
+
+
+def fold(y: Array, *, shape: Any, strides: Any, dilations: Any) -> Array:
+    window.check_fold(tuple(y.shape), shape, strides, dilations)
+    x = torch.zeros((y.shape[0], *shape, y.shape[-1]), dtype=y.dtype, device=y.device)
+    return add_windows(torch, x, y, strides, dilations)
+
+
+def random_bits(step: Any, like: Array, *, key: tuple[int, int], draw: int, count: int) -> Array:
+    """In int64, which holds words of 32 bits: torch lacks most functions of uint32."""
+    return bits.philox_words(torch.int64, step, like, key=key, draw=draw, count=count)
+
+
 def get_item(x: Array, arrays: list[Array], *, key: Any) -> Array:
-    """x[key]; a slice with a negative step, which torch refuses, is a flip of the mirrored slice."""
+    """x[key]; a negative step, which torch refuses, becomes a flip of the axis."""
     parts = key if isinstance(key, tuple) else (key,)
-    if not any(isinstance(part, slice) and (part.step or 1) < 0 for part in parts):
+    if not any(isinstance(part, slice) and part.step is not None and part.step < 0 for part in parts):
         return x[join_key(key, arrays)]
-    places = [part for part in parts if part is not None and part is not Ellipsis]
-    axis, mirrored, flips = 0, [], []
+
+    def axes(part: Any) -> int:
+        if part is None or part is Ellipsis or isinstance(part, bool):
+            return 0
+        array = arrays[part.place] if isinstance(part, Index) else part
+        return int(array.ndim) if getattr(array, "dtype", None) == torch.bool else 1
+
+    axis, made, flips = 0, [], []
     for part in parts:
         if part is Ellipsis:
-            axis += x.ndim - len(places)
-        elif isinstance(part, slice) and (part.step or 1) < 0:
-            run = range(*part.indices(x.shape[axis]))
-            mirrored.append(slice(run[-1], run[0] + 1, -run.step) if len(run) else slice(0, 0))
-            flips.append(len([p for p in mirrored if not isinstance(p, int)]) - 1 if Ellipsis not in parts else None)
-            axis += 1
-            continue
-        elif part is not None:
-            axis += 1
-        mirrored.append(part)
-    kept = [part for part in parts if part is not None and part is not Ellipsis and not isinstance(part, int)]
-    if any(not isinstance(part, slice) for part in kept):
-        raise ValueError("torch: a slice with a negative step beside an index array; flip the array first: xp.flip(x, axis=…)")
-    y, out, axes = x[tuple(mirrored)], 0, []
-    for part in parts:
-        if part is Ellipsis:
-            out += x.ndim - len(places)
-        elif part is None:
-            out += 1
-        elif isinstance(part, slice):
-            if (part.step or 1) < 0:
-                axes.append(out)
-            out += 1
-    return torch.flip(y, axes)
+            axis += x.ndim - sum(map(axes, parts))
+        elif isinstance(part, slice) and part.step is not None and part.step < 0:
+            places = range(*part.indices(x.shape[axis]))
+            last = x.shape[axis] - 1  # of the flipped axis: place p is last − p
+            part = slice(last - places[0], last - places[-1] + 1, -part.step) if len(places) else slice(0, 0)
+            flips.append(axis)
+        axis += axes(part)
+        made.append(part)
+    return torch.flip(x, flips)[join_key(tuple(made), arrays)]
 
 
-def random_bits(like: Array, step: Any, *, key: tuple[int, int], draw: int, count: int) -> Array:
-    """torch has no arithmetic on uint32: words are int64 in 0 … 2³² − 1, and products are put together from halves."""
-    c0 = torch.arange(-(-count // 4), dtype=torch.int64, device=like.device)
-    c1 = torch.zeros_like(c0)
-    c2 = torch.zeros_like(c0) + (step & WORD)
-    c3 = torch.zeros_like(c0) + (draw & WORD)
-    k0, k1 = key
-
-    def product(a: Array, m: int) -> tuple[Array, Array]:
-        high, low = a * (m >> 16), a * (m & 0xFFFF)  # below 2⁴⁸
-        low_word = low + ((high & 0xFFFF) << 16)
-        return (high + (low >> 16)) >> 16, low_word & WORD
-
-    for _ in range(10):
-        high0, low0 = product(c0, M0)
-        high1, low1 = product(c2, M1)
-        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
-        k0, k1 = (k0 + W0) & WORD, (k1 + W1) & WORD
-    return torch.stack([c0, c1, c2, c3], dim=-1).reshape(-1)[:count]
+def set_item(x: Array, value: Any, arrays: list[Array], *, key: Any) -> Array:
+    parts = key if isinstance(key, tuple) else (key,)
+    if not any(isinstance(part, slice) and part.step is not None and part.step < 0 for part in parts):
+        y = x.clone()
+        y[join_key(key, arrays)] = value
+        return y
+    places = get_item(torch.arange(math.prod(x.shape), device=x.device).reshape(x.shape), arrays, key=key)
+    y = x.clone().reshape(-1)
+    value = torch.as_tensor(value, dtype=x.dtype, device=x.device)
+    y[places.reshape(-1)] = value.expand(places.shape).reshape(-1)
+    return y.reshape(x.shape)
 
 
 def gaps() -> dict[str, Callable[..., Any]]:
     return {
-        "scatter_add": scatter_add, "get_item": get_item, "random_bits": random_bits, "erf": torch.erf, "lgamma": torch.lgamma,
-    }  # fmt: skip
+        "scatter_add": scatter_add,
+        "windows": windows,
+        "fold": fold,
+        "random_bits": random_bits,
+        "get_item": get_item,
+        "set_item": set_item,
+        "erf": torch.erf,
+        "lgamma": torch.lgamma,
+    }

@@ -124,7 +124,7 @@ def library_of(x: Any) -> Library:
         pass
     for ancestor in type(x).__mro__:
         root = ancestor.__module__.partition(".")[0]
-        if root in KNOWN and ancestor is not object:
+        if root in KNOWN and hasattr(x, "dtype"):
             library = known(root)
             break
     else:

@@ -188,7 +188,7 @@ def users_line() -> tuple[str, str]:
     frame: Any = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        if module.partition(".")[0] not in ("ann", "backends", "importlib", "contextlib", "functools"):
+        if module.partition(".")[0] not in ("ann", "backends", "importlib", "contextlib", "functools", "numpy"):
             file, number = frame.f_code.co_filename, frame.f_lineno
             return f"{file.rpartition('/')[2]}:{number}", linecache.getline(file, number).strip()
         frame = frame.f_back
@@ -204,6 +204,8 @@ def leaving(what: str, where: str) -> TypeError:
             return TypeError(f"{what} {where}, at {place}: math.{name}(x) needs a number; write np.{name}(x).")
     if what.startswith("bool"):
         advice = "write xp.where(condition, a, b)"
+    elif what.startswith("int"):
+        advice = "sizes come from x.shape; an array of integers picks with xp.take(x, i, axis=0)"
     return TypeError(f"{what} {where}, at {place}: {line or 'it needs a number'}. This value is not known here; {advice}.")
 
 

@@ -1,41 +1,70 @@
-"""CuPy's own versions of gap functions. scatter_add stays the portable one: atomics would add in any order."""
+"""CuPy's own versions of the gap functions: views, kernels of its special functions, one kernel for the random bits."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from itertools import product
 from typing import Any
 
 import cupy
-import cupyx.scipy.special
+from cupy.lib.stride_tricks import as_strided
 
-from backends.gaps.window import window_count
+from backends.gaps import bits, window
 
 Array = Any
 
 
-def windows(x: Array, *, size: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]) -> Array:
-    steps = x.strides[1:-1]
-    counts = tuple(map(window_count, x.shape[1:-1], size, strides, dilations))
-    return cupy.lib.stride_tricks.as_strided(
-        x,
-        (x.shape[0], *counts, *size, x.shape[-1]),
-        (x.strides[0], *(a * s for a, s in zip(steps, strides, strict=True)), *(a * d for a, d in zip(steps, dilations, strict=True)), x.strides[-1]),
+def windows(x: Array, *, size: Any, strides: Any, dilations: Any) -> Array:
+    """A view; it must not be written to, which CuPy cannot enforce."""
+    counts = window.window_counts(x.shape[1:-1], size, strides, dilations)
+    n, *spatial, c = x.strides
+    steps = (n, *(a * s for a, s in zip(spatial, strides, strict=True)), *(a * d for a, d in zip(spatial, dilations, strict=True)), c)
+    return as_strided(x, (x.shape[0], *counts, *size, x.shape[-1]), steps)
+
+
+def fold(y: Array, *, shape: Any, strides: Any, dilations: Any) -> Array:
+    from backends.numpy.gaps import add_windows
+
+    window.check_fold(y.shape, shape, strides, dilations)
+    with y.device:
+        return add_windows(cupy, cupy.zeros((y.shape[0], *shape, y.shape[-1]), y.dtype), y, strides, dilations)
+
+
+@functools.cache
+def _philox() -> Any:
+    """One thread a word would repeat the rounds four times; one thread a block writes its four words."""
+    return cupy.ElementwiseKernel(
+        "raw S step, uint32 key0, uint32 key1, uint32 draw, int64 count, int64 blocks",
+        "raw uint32 y",
+        """
+        unsigned int c0 = (unsigned int)i, c1 = (unsigned int)(i >> 32), c2 = (unsigned int)step[0], c3 = draw;
+        unsigned int k0 = key0, k1 = key1;
+        for (int r = 0; r < 10; ++r) {
+            unsigned int h0 = __umulhi(0xD2511F53u, c0), l0 = 0xD2511F53u * c0;
+            unsigned int h1 = __umulhi(0xCD9E8D57u, c2), l1 = 0xCD9E8D57u * c2;
+            c0 = h1 ^ c1 ^ k0; c1 = l1; c2 = h0 ^ c3 ^ k1; c3 = l0;
+            k0 += 0x9E3779B9u; k1 += 0xBB67AE85u;
+        }
+        long long at = 4ll * i;
+        if (at < count) y[at] = c0;
+        if (at + 1 < count) y[at + 1] = c1;
+        if (at + 2 < count) y[at + 2] = c2;
+        if (at + 3 < count) y[at + 3] = c3;
+        """,
+        "philox4x32_10",
     )
 
 
-def fold(y: Array, *, shape: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]) -> Array:
-    r = len(shape)
-    counts, size = y.shape[1 : 1 + r], y.shape[1 + r : 1 + 2 * r]
-    x = cupy.zeros((y.shape[0], *shape, y.shape[-1]), dtype=y.dtype)
-    for offset in product(*map(range, size)):
-        place = tuple(
-            slice(k * d, k * d + (n - 1) * s + 1 if n else k * d, s) for k, d, n, s in zip(offset, dilations, counts, strides, strict=True)
-        )
-        x[(slice(None), *place)] += y[(slice(None),) * (1 + r) + offset]
-    return x
+def random_bits(step: Any, like: Array, *, key: tuple[int, int], draw: int, count: int) -> Array:
+    bits.check_address(step, key, draw, count)
+    with like.device:
+        y = cupy.empty((count,), cupy.uint32)
+        if count:
+            at = cupy.full((1,), step, dtype=cupy.uint32) if isinstance(step, int) else step.reshape(1)
+            blocks = -(-count // 4)
+            _philox()(at, *map(cupy.uint32, key), cupy.uint32(draw), count, blocks, y, size=blocks)
+        return y
 
 
 def gaps() -> dict[str, Callable[..., Any]]:
-    special = cupyx.scipy.special
-    return {"windows": windows, "fold": fold, "erf": special.erf, "erfc": special.erfc}
+    return {"windows": windows, "fold": fold, "random_bits": random_bits}

@@ -1,4 +1,4 @@
-"""What the standard lacks: one portable definition each, which is the specification; libraries may bring native versions."""
+"""Gap functions: what the Array API standard lacks, each as one portable definition that a library may replace."""
 
 from backends.gaps.bits import random_bits
 from backends.gaps.contraction import einsum
@@ -6,7 +6,7 @@ from backends.gaps.device import device
 from backends.gaps.loop import scan
 from backends.gaps.scatter import get_item, scatter_add, set_item
 from backends.gaps.special import digamma, erf, erfc, lgamma, trigamma
-from backends.gaps.window import fold, window_count, windows
+from backends.gaps.window import fold, windows
 
 __all__ = [
     "device",
@@ -22,6 +22,5 @@ __all__ = [
     "scatter_add",
     "set_item",
     "trigamma",
-    "window_count",
     "windows",
 ]

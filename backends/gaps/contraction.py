@@ -1,103 +1,117 @@
-"""einsum in calls of the standard: permute, reshape and batched matrix products."""
+"""Einstein's summation, lowered to transpositions, reshapes and matrix products."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from backends.library import gap, namespace
 
 Array = Any
+Label = Any  # a letter, or ("…", places from the right) for an axis that the ellipsis stands for
 
 
 @gap
-def einsum(arrays: list[Array], *, subscripts: str) -> Array:
-    """y by Einstein's convention: einsum([a, b], subscripts="ij,jk->ik") is the matrix product.
+def einsum(arrays: Sequence[Array], *, subscripts: str) -> Array:
+    """y[output] = Σ over the letters not in the output of Π arrays[i][letters of term i]      einsum([a, b], subscripts="ij,jk->ik")
 
-    Letters name axes; a letter that the result lacks is summed; a letter twice in one operand takes the diagonal; "..."
-    stands for axes that broadcast. Operands are contracted from left to right. ValueError names what does not fit.
+    A letter twice in one term takes the diagonal; "..." stands for leading axes that broadcast; without "->" the output
+    has the letters that occur once, in alphabetical order. Axes of size 1 broadcast. Operands are contracted left to right.
+    ValueError for terms that do not fit the arrays, an unknown letter in the output, or sizes that differ.
     """
     xp = namespace(*arrays)
-    terms, result = _parse(subscripts, arrays)
-    operands = [_diagonals(xp, x, term) for x, term in zip(arrays, terms, strict=True)]
-    x, term = operands[0]
-    for i, (y, other) in enumerate(operands[1:], 1):
-        needed = set(result).union(*(later for _, later in operands[i + 1 :]))
-        x, term = _pair(xp, x, term, y, other, needed)
-    gone = tuple(i for i, letter in enumerate(term) if letter not in result)
-    if gone:
-        x, term = xp.sum(x, axis=gone), "".join(letter for letter in term if letter in result)
-    return xp.permute_dims(x, tuple(term.index(letter) for letter in result)) if result else x
+    terms, output = _parse(subscripts, [tuple(x.shape) for x in arrays])
+    operands = [_diagonals(x, labels) for x, labels in zip(arrays, terms, strict=True)]
+    y, labels = operands[0]
+    for place, (b, others) in enumerate(operands[1:], start=2):
+        needed = set(output).union(*(later for _, later in operands[place:]))
+        y, labels = _contract(y, labels, b, others, needed)
+    y, labels = _sum_away(y, labels, set(output))
+    return xp.permute_dims(y, tuple(labels.index(label) for label in output)) if labels != output else y
 
 
-def _parse(subscripts: str, arrays: list[Array]) -> tuple[list[str], str]:
-    left, arrow, right = subscripts.replace(" ", "").partition("->")
-    terms = left.split(",")
-    if len(terms) != len(arrays):
-        raise ValueError(f"einsum {subscripts!r}: {len(terms)} operands are named, {len(arrays)} came")
-    spare = [chr(c) for c in range(0x3B1, 0x3B1 + 24)]  # Greek letters stand for the axes of "..."
-    widest = max((x.ndim - len(t.replace("...", "")) for x, t in zip(arrays, terms, strict=True) if "..." in t), default=0)
-    full = []
-    for x, term in zip(arrays, terms, strict=True):
-        extra = x.ndim - len(term.replace("...", ""))
-        if extra < 0 or (extra and "..." not in term):
-            raise ValueError(f"einsum {subscripts!r}: {term!r} names {len(term.replace('...', ''))} axes, the array has shape {tuple(x.shape)}")
-        full.append(term.replace("...", "".join(spare[widest - extra : widest])))
-    dots = "".join(spare[:widest])
-    if arrow:
-        right = right.replace("...", dots)
+def _parse(subscripts: str, shapes: list[tuple[int, ...]]) -> tuple[list[list[Label]], list[Label]]:
+    """The labels of each term and of the output."""
+    inputs, arrow, out = subscripts.replace(" ", "").partition("->")
+    texts = inputs.split(",")
+    if len(texts) != len(shapes):
+        raise ValueError(f"einsum {subscripts!r}: {len(texts)} terms for {len(shapes)} arrays")
+    if any(not c.isalpha() for text in (*texts, out) for c in text.replace("...", "", 1)):
+        raise ValueError(f"einsum {subscripts!r}: a term has letters and at most one '...'")
+    terms, sizes, widest = [], {}, 0
+    for text, shape in zip(texts, shapes, strict=True):
+        before, dots, after = text.partition("...")
+        free = len(shape) - len(before) - len(after)
+        if free < 0 or (free and not dots):
+            raise ValueError(f"einsum {subscripts!r}: the term {text!r} for an array of shape {shape}")
+        widest = max(widest, free)
+        labels: list[Label] = [*before, *(("…", place) for place in range(free, 0, -1)), *after]
+        for label, n in zip(labels, shape, strict=True):
+            known = sizes.setdefault(label, n)
+            if n != known and 1 not in (n, known):
+                raise ValueError(f"einsum {subscripts!r}: {label if isinstance(label, str) else '...'} is {known} and {n}")
+            sizes[label] = n if known == 1 else known
+        terms.append(labels)
+    ellipsis = [("…", place) for place in range(widest, 0, -1)]
+    if not arrow:
+        letters = inputs.replace(",", "").replace(".", "")
+        return terms, [*ellipsis, *sorted(c for c in set(letters) if letters.count(c) == 1)]
+    before, dots, after = out.partition("...")
+    for letter in before + after:
+        if letter not in sizes or (before + after).count(letter) > 1:
+            raise ValueError(f"einsum {subscripts!r}: {letter!r} in the output must be in a term, and once in the output")
+    if widest and not dots:
+        raise ValueError(f"einsum {subscripts!r}: the output lacks the '...' of the terms; sum those axes first")
+    return terms, [*before, *(ellipsis if dots else []), *after]
+
+
+def _diagonals(x: Array, labels: list[Label]) -> tuple[Array, list[Label]]:
+    """x with each letter once: of axes that share a letter the diagonal is taken."""
+    xp = namespace(x)
+    while len(set(labels)) < len(labels):
+        letter = next(label for label in labels if labels.count(label) > 1)
+        i = labels.index(letter)
+        j = labels.index(letter, i + 1)
+        if x.shape[i] != x.shape[j]:
+            raise ValueError(f"einsum: {letter!r} twice in a term, for sizes {x.shape[i]} and {x.shape[j]}")
+        rest = [axis for axis in range(x.ndim) if axis not in (i, j)]
+        n, shape = x.shape[i], tuple(x.shape[axis] for axis in rest)
+        x = xp.reshape(xp.permute_dims(x, (i, j, *rest)), (n * n, *shape))[:: n + 1, ...]
+        labels = [letter, *(labels[axis] for axis in rest)]
+    return x, labels
+
+
+def _sum_away(x: Array, labels: list[Label], keep: set[Label]) -> tuple[Array, list[Label]]:
+    axes = tuple(i for i, label in enumerate(labels) if label not in keep)
+    if axes:
+        x = namespace(x).sum(x, axis=axes, dtype=x.dtype)
+    return x, [label for label in labels if label in keep]
+
+
+def _contract(a: Array, of_a: list[Label], b: Array, of_b: list[Label], needed: set[Label]) -> tuple[Array, list[Label]]:
+    """One product: letters of both that are needed later are a batch, the others are summed in a matmul."""
+    xp = namespace(a, b)
+    sizes_a, sizes_b = dict(zip(of_a, a.shape, strict=True)), dict(zip(of_b, b.shape, strict=True))
+    narrow_a = [c for c in of_a if c in sizes_b and sizes_a[c] == 1 != sizes_b[c]]  # broadcast: as if the letter were not there
+    narrow_b = [c for c in of_b if c in sizes_a and sizes_b[c] == 1 != sizes_a[c]]
+    a, of_a = _sum_away(a, of_a, (needed | set(of_b)) - set(narrow_a))
+    b, of_b = _sum_away(b, of_b, (needed | set(of_a) | set(narrow_a)) - set(narrow_b))
+    a, of_a = _sum_away(a, of_a, needed | set(of_b))
+    b, of_b = _sum_away(b, of_b, needed | set(of_a))
+    batch = [c for c in of_a if c in of_b and c in needed]
+    inner = [c for c in of_a if c in of_b and c not in needed]
+    left = [c for c in of_a if c not in of_b]
+    right = [c for c in of_b if c not in of_a]
+    a = xp.permute_dims(a, tuple(map(of_a.index, (*batch, *left, *inner))))
+    b = xp.permute_dims(b, tuple(map(of_b.index, (*batch, *inner, *right))))
+    shape = (*a.shape[: len(batch) + len(left)], *b.shape[len(batch) + len(inner) :])
+    n, rows = a.shape[: len(batch)], a.shape[len(batch) : len(batch) + len(left)]
+    cols = b.shape[len(batch) + len(inner) :]
+    if not inner:
+        y = xp.reshape(a, (*n, *rows, *(1 for _ in cols))) * xp.reshape(b, (*n, *(1 for _ in rows), *cols))
     else:
-        letters = "".join(full)
-        right = dots + "".join(sorted(c for c in set(letters) - set(dots) if letters.count(c) == 1))
-    sizes: dict[str, int] = {}
-    for x, term in zip(arrays, full, strict=True):
-        for n, letter in zip(x.shape, term, strict=True):
-            if sizes.setdefault(letter, n) != n and 1 not in (sizes[letter], n):
-                raise ValueError(f"einsum {subscripts!r}: axis {letter!r} has {sizes[letter]} and {n} entries")
-            sizes[letter] = max(sizes[letter], n) if 0 not in (sizes[letter], n) else 0
-    if unknown := set(right) - set("".join(full)):
-        raise ValueError(f"einsum {subscripts!r}: the result names {', '.join(sorted(unknown))}, which no operand has")
-    if len(set(right)) != len(right):
-        raise ValueError(f"einsum {subscripts!r}: the result names an axis twice")
-    return full, right
-
-
-def _diagonals(xp: Any, x: Array, term: str) -> tuple[Array, str]:
-    """The operand with each letter once: repeated ones are their diagonal."""
-    for letter in dict.fromkeys(term):
-        while term.count(letter) > 1:
-            i = term.index(letter)
-            j = term.index(letter, i + 1)
-            n = x.shape[i]
-            x = xp.moveaxis(x, (i, j), (0, 1))
-            rest = x.shape[2:]
-            x = xp.reshape(x, (n * n, *rest))[:: n + 1, ...] if n else xp.reshape(x, (0, *rest))
-            term = letter + "".join(c for k, c in enumerate(term) if k not in (i, j))
-    return x, term
-
-
-def _pair(xp: Any, x: Array, a: str, y: Array, b: str, needed: set[str]) -> tuple[Array, str]:
-    """Contract two operands: axes of both that are still needed are the batch, the others of both the sum of a product."""
-    for term, other, which in ((a, b, 0), (b, a, 1)):
-        alone = tuple(i for i, c in enumerate(term) if c not in other and c not in needed)
-        if alone and which == 0:
-            x, a = xp.sum(x, axis=alone), "".join(c for i, c in enumerate(a) if i not in alone)
-        elif alone:
-            y, b = xp.sum(y, axis=alone), "".join(c for i, c in enumerate(b) if i not in alone)
-    both = [c for c in a if c in b]
-    size = {c: max(x.shape[a.index(c)], y.shape[b.index(c)]) for c in both}
-    x = xp.broadcast_to(x, tuple(size.get(c, n) for c, n in zip(a, x.shape, strict=True)))
-    y = xp.broadcast_to(y, tuple(size.get(c, n) for c, n in zip(b, y.shape, strict=True)))
-    batch, summed = [c for c in both if c in needed], [c for c in both if c not in needed]
-    left, right = [c for c in a if c not in b], [c for c in b if c not in a]
-    size |= {c: x.shape[a.index(c)] for c in left} | {c: y.shape[b.index(c)] for c in right}
-
-    def count(letters: list[str]) -> int:
-        return math.prod(size[c] for c in letters)
-
-    x = xp.permute_dims(x, tuple(a.index(c) for c in (*batch, *left, *summed)))
-    y = xp.permute_dims(y, tuple(b.index(c) for c in (*batch, *summed, *right)))
-    x = xp.reshape(x, (count(batch), count(left), count(summed)))
-    y = xp.reshape(y, (count(batch), count(summed), count(right)))
-    z = xp.matmul(x, y)
-    return xp.reshape(z, tuple(size[c] for c in (*batch, *left, *right))), "".join((*batch, *left, *right))
+        k = math.prod(a.shape[len(batch) + len(left) :])
+        y = xp.matmul(xp.reshape(a, (*n, math.prod(rows), k)), xp.reshape(b, (*n, k, math.prod(cols))))
+        y = xp.reshape(y, shape)
+    return y, [*batch, *left, *right]

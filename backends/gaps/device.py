@@ -1,12 +1,13 @@
-"""The device of an array, for creation calls."""
+"""Where an array is."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from backends.library import library_of
+from backends.library import gap, library_of
 
 
+@gap
 def device(x: Any) -> Any:
-    """The device x is on; None where its library has none to name (an array inside jax.jit)."""
+    """The device of x, to be handed to `device=` of a creation function; None where it has none (inside jax.jit)."""
     return library_of(x).device_of(x)

@@ -1,4 +1,4 @@
-"""scan: a loop whose steps have one shape, over the leading axis of a tree of arrays."""
+"""A loop over the leading axis with a state that is carried on."""
 
 from __future__ import annotations
 
@@ -8,27 +8,23 @@ from typing import Any
 from backends import tree
 from backends.library import namespace
 
-Tree = Any
-
 
 def scan(
-    f: Callable[[Tree, Tree], tuple[Tree, Tree]], carry: Tree, xs: Tree, *, length: int | None = None, reverse: bool = False
-) -> tuple[Tree, Tree]:
-    """carry, yₜ = f(carry, xₜ) for t = 0, 1, …; returns (carry, ys) with the yₜ stacked along a new first axis.
+    f: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, *, length: int | None = None, reverse: bool = False
+) -> tuple[Any, Any]:
+    """carry, yₜ = f(carry, xₜ)   for t = 0 … length−1 (length−1 … 0 when reverse) → (carry, ys), yₜ at ys[t].
 
-    xs: a tree of arrays with one leading length, or None with `length` given. reverse: from the last to the first, the ys
-    in the order of the xs. ValueError when the lengths differ or nothing says how long.
+    xs: a tree whose leaves have one leading size; xₜ is the tree of leaf[t]. None stands for no input: then `length`
+    says how often. carry, yₜ: trees; yₜ keeps its structure and shapes. ys stacks its leaves along a new axis 0.
+    ValueError when sizes differ, or when there is no step at all (the shapes of y would be unknown).
     """
-    lengths = {x.shape[0] for x in tree.leaves(xs)} | ({length} if length is not None else set())
-    if len(lengths) != 1:
-        raise ValueError(f"scan: the leaves of xs and length= must agree in one length; they are {sorted(lengths) or 'none'}")
-    n = lengths.pop()
-    ys: list[Any] = []
-    for t in reversed(range(n)) if reverse else range(n):
-        carry, y = f(carry, tree.map(lambda x, t=t: x[t, ...], xs))
-        ys.append(y)
-    if reverse:
-        ys.reverse()
-    if not ys:
-        return carry, None
-    return carry, tree.map(lambda *rows: namespace(*rows).stack(list(rows), axis=0), *ys)
+    sizes = {leaf.shape[0] if leaf.shape else None for leaf in tree.leaves(xs)} | ({length} if length is not None else set())
+    if len(sizes) != 1 or None in sizes:
+        raise ValueError(f"scan: leading sizes and length must be one number; they are {sorted(map(str, sizes)) or 'none'}")
+    count = sizes.pop()
+    if not count:
+        raise ValueError("scan: there is no step to take, the leading size is 0")
+    ys: list[Any] = [None] * count
+    for t in range(count - 1, -1, -1) if reverse else range(count):
+        carry, ys[t] = f(carry, tree.map(lambda x, t=t: x[t, ...], xs))
+    return carry, tree.map(lambda *parts: namespace(*parts).stack(parts, axis=0), ys[0], *ys[1:])

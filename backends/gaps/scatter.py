@@ -1,4 +1,4 @@
-"""Reading and writing at indices: scatter_add, get_item, set_item. No input is ever written to."""
+"""Reading and writing at places that arrays name: sums into rows, and x[key], x[key] = value without mutation."""
 
 from __future__ import annotations
 
@@ -13,33 +13,55 @@ Array = Any
 
 @gap
 def scatter_add(u: Array, index: Array, *, length: int) -> Array:
-    """y[j] = Σ u[i] over all i with index[i] = j   along axis 0.      du = dy[index]
+    """y[j] = Σ_{i: index[i] = j} u[i]   along axis 0; rows that no index names are 0.
 
-    u (m, ...), index (m,) integers in 0 … length − 1 → (length, ...). Equal indices add, always in the same order: the
-    rows are sorted by index and summed as differences of a running sum, which is kept in float64.
+    u (m, …), index (m,) of integers in 0 … length−1 (not checked: it would wait for the device) → y (length, …).
+    ValueError when the sizes disagree.
+
+    The rows are sorted by index; then log₂ m steps, each adding the row 1, 2, 4, … before it in the same segment, leave the
+    sum of a segment in its last row. The order of summation is a tree of depth log₂ m: deterministic, as accurate as
+    pairwise summation, in the dtype of u, and a large or infinite value stays in its own segment.
     """
     xp = namespace(u, index)
+    _check_rows(u, index)
+    m, rest = u.shape[0], tuple(u.shape[1:])
+    if m == 0 or length == 0:
+        return xp.zeros((length, *rest), dtype=u.dtype, device=device(u))
     order = xp.argsort(index, stable=True)
-    key = xp.take(index, order, axis=0)
-    rows = xp.take(u, order, axis=0)
-    if xp.isdtype(u.dtype, "real floating"):
-        rows = xp.astype(rows, xp.float64)
-    running = xp.cumulative_sum(rows, axis=0, include_initial=True) if u.shape[0] else xp.zeros((1, *u.shape[1:]), dtype=rows.dtype, device=device(u))
-    target = xp.arange(length, dtype=index.dtype, device=device(index))
-    first = xp.searchsorted(key, target, side="left")
-    last = xp.searchsorted(key, target, side="right")
-    return xp.astype(xp.take(running, last, axis=0) - xp.take(running, first, axis=0), u.dtype)
+    rows, y = xp.take(index, order, axis=0), xp.take(u, order, axis=0)
+    step = 1
+    while step < m:
+        same = xp.reshape(rows[step:] == rows[:-step], (m - step, *(1 for _ in rest)))
+        before = xp.where(same, y[:-step, ...], xp.zeros_like(y[:-step, ...]))
+        y = xp.concat((y[:step, ...], y[step:, ...] + before), axis=0)
+        step *= 2
+    places = xp.arange(length, dtype=rows.dtype, device=device(u))
+    first, end = xp.searchsorted(rows, places, side="left"), xp.searchsorted(rows, places, side="right")
+    named = xp.reshape(end > first, (length, *(1 for _ in rest)))
+    last = xp.maximum(end - 1, xp.zeros_like(end))
+    y = xp.take(y, last, axis=0)
+    return xp.where(named, y, xp.zeros_like(y))
+
+
+def _check_rows(u: Array, index: Array) -> None:
+    if index.ndim != 1 or u.ndim < 1 or u.shape[0] != index.shape[0]:
+        raise ValueError(f"scatter_add: u is {tuple(u.shape)}, index {tuple(index.shape)}; wanted (m, …) and (m,)")
 
 
 @gap
 def get_item(x: Array, arrays: list[Array], *, key: Any) -> Array:
-    """y = x[key], where the index arrays of the key come as a list (backends.wrapped.split_key)."""
+    """y = x[key], the key put together from a template and its index arrays (`split_key` takes one apart)."""
     return x[join_key(key, arrays)]
 
 
 @gap
 def set_item(x: Array, value: Any, arrays: list[Array], *, key: Any) -> Array:
-    """y = x with y[key] = value: a new array.      dx = dy with dx[key] = 0    dvalue = dy[key]"""
-    y = namespace(x).asarray(x, copy=True)
+    """y = x, but y[key] = value: a new array; x stays as it is.
+
+    value: an array that broadcasts to x[key], or a Python number. Integer index arrays work where the library takes them in
+    an assignment; of equal places one wins, which one is open.
+    """
+    xp = namespace(x)
+    y = xp.asarray(x, copy=True)
     y[join_key(key, arrays)] = value
     return y

@@ -20,8 +20,8 @@ from backends import tree
 from backends.library import GAPS, KNOWN, NOTHING, Library, common_library, known, library_of, register
 from backends.program import shapes_linalg
 from backends.program.indexing import broadcast
-from backends.program.promotion import ANY, COMPLEX_FLOATING, Refusal, dtype_name, promote_all
-from backends.program.shapes import GAP_RULES, MAIN, NUMBERS, Rule, operand
+from backends.program.promotion import ANY, Refusal, dtype_name, promote_all
+from backends.program.shapes import GAP_RULES, MAIN, NUMBERS, Rule
 from backends.wrapped import Namespace, Wrapped, leaving, split_key, users_line
 
 Array = Any
@@ -56,12 +56,16 @@ class Abstract(Wrapped):
         return apply(type(self), "to_device", MAIN["to_device"], (self,), {"device": device})
 
     def __getitem__(self, key: Any) -> Any:
-        template, arrays = split_key(key)
+        template, arrays = self._split(key)
         return apply(type(self), "get_item", GAP_RULES["get_item"], (self, arrays), {"key": template})
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        template, arrays = split_key(key)
+        template, arrays = self._split(key)
         self._rebind(apply(type(self), "set_item", GAP_RULES["set_item"], (self, value, arrays), {"key": template}))
+
+    def _split(self, key: Any) -> tuple[Any, list[Any]]:
+        template, arrays = split_key(key)
+        return template, [self.xp.asarray(part) if type(part) is list else part for part in arrays]
 
     def _rebind(self, y: Abstract) -> Any:
         """x[k] = v and x += y: this object stands for the new value."""
@@ -121,13 +125,29 @@ def _in_place(sign: str) -> Callable[[Abstract, Any], Any]:
         if y is NotImplemented:
             return y
         if y.dtype_name != self.dtype_name or y.shape != self.shape:
-            raise TypeError(f"x {sign}= y: x is {Spec(self.shape, self.dtype_name)}, the result would be {Spec(y.shape, y.dtype_name)}")
+            raise TypeError(
+                f"x {sign}= y: x is {Spec(self.shape, self.dtype_name)}, the result would be {Spec(y.shape, y.dtype_name)}"
+            )
         return self._rebind(y)
 
     return operator
 
 
-for _sign in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift"):
+for _sign in (
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "matmul",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+):
     setattr(Abstract, f"__i{_sign}__", _in_place(_sign))
 
 
@@ -181,8 +201,7 @@ def _lower(cls: type[Abstract], name: str, x: Any) -> Any:
     if kind is cls or kind in _PLAIN:
         return x
     if kind in (list, tuple):
-        parts = [_lower(cls, name, part) for part in x]
-        return parts if kind is list or name != "get_item" else parts
+        return [_lower(cls, name, part) for part in x]
     library = library_of(x)
     if library is not cls.library:
         if library is NOTHING or library.rank:
@@ -198,7 +217,16 @@ def _lower(cls: type[Abstract], name: str, x: Any) -> Any:
     return cls(tuple(x.shape), _name_of(x.dtype), library.device_of(x))
 
 
-_name_of = functools.cache(dtype_name)
+_names: dict[tuple[type, Any], str] = {}
+
+
+def _name_of(dtype: Any) -> str:
+    """dtype_name(dtype), remembered; by class too, for equal dtypes of two libraries may not be compared."""
+    try:
+        return _names[type(dtype), dtype]
+    except KeyError:
+        name = _names[type(dtype), dtype] = dtype_name(dtype)
+        return name
 
 
 # the functions of the namespace
@@ -246,7 +274,8 @@ def _function(cls: type[Abstract], name: str, rule: Rule) -> Callable[..., Any]:
     order = (*order, *(key for key in static_names if key not in order))
     allowed = frozenset(static_names)
     needed = sum(key in positional for key in required)
-    plain = name not in _ORDER and all(key in positional for key in required)
+    in_order, first, last = name not in _ORDER, len(positional) + sum(key in allowed for key in required), len(order)
+    plain = in_order and all(key in positional for key in required)
 
     def bind(args: tuple[Any, ...], static: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         given = dict(zip(order, args, strict=False))
@@ -267,7 +296,10 @@ def _function(cls: type[Abstract], name: str, rule: Rule) -> Callable[..., Any]:
     else:
 
         def call(*args: Any, **static: Any) -> Any:
-            if not plain or not needed <= len(args) <= len(positional) or (static and not static.keys() <= allowed):
+            count = len(args)
+            if in_order and not static and first <= count <= last:  # reshape(x, (2, 3))
+                args, static = args[: len(positional)], dict(zip(static_names, args[len(positional) :], strict=False))
+            elif not plain or not needed <= count <= len(positional) or (static and not static.keys() <= allowed):
                 args, static = bind(args, static)
             return apply(cls, name, rule, args, static)
 
@@ -296,7 +328,11 @@ class _Gaps(dict[str, Callable[..., Any]]):
 
             def rule(k: Any, *arguments: Any, **static: Any) -> Any:
                 y = body(*arguments, **static)
-                return [(part.shape, part.dtype_name) for part in y] if isinstance(y, list | tuple) else (y.shape, y.dtype_name)
+                return (
+                    [(part.shape, part.dtype_name) for part in y]
+                    if isinstance(y, list | tuple)
+                    else (y.shape, y.dtype_name)
+                )
 
             self[name] = lambda *args, **static: apply(self.cls, name, rule, args, static)
         return self[name]
@@ -310,14 +346,22 @@ def abstract_library(library: Library) -> Library:
     cls = type(
         "Abstract",
         (Abstract,),
-        {"__slots__": (), "library": library, "dtypes": _dtypes(xp), "narrow": narrow, **{f"default_{k}": v for k, v in defaults.items()}},
+        {
+            "__slots__": (),
+            "library": library,
+            "dtypes": _dtypes(xp),
+            "narrow": narrow,
+            **{f"default_{k}": v for k, v in defaults.items()},
+        },
     )
     over = Library(f"{library.name}, abstract", None, f"abstract {library.title}")
     over.rank = 1
     over.array = cls  # type: ignore[attr-defined]
     register(cls, over)
     functions: dict[str, Any] = {name: _function(cls, name, rule) for name, rule in MAIN.items()}
-    functions["linalg"] = SimpleNamespace(**{name: _function(cls, name, rule) for name, rule in shapes_linalg.LINALG.items()})
+    functions["linalg"] = SimpleNamespace(
+        **{name: _function(cls, name, rule) for name, rule in shapes_linalg.LINALG.items()}
+    )
     functions["fft"] = SimpleNamespace(**{name: _function(cls, name, rule) for name, rule in shapes_linalg.FFT.items()})
     functions |= _dtype_functions(cls)
     cls.xp = over.xp = Namespace(f"abstract_{library.name}", xp, functions)  # type: ignore[attr-defined]
@@ -356,22 +400,20 @@ def _defaults(xp: Any) -> tuple[dict[str, str], dict[str, str]]:
 def _dtype_functions(cls: type[Abstract]) -> dict[str, Callable[..., Any]]:
     xp = cls.library.xp
 
+    def weak(x: Any) -> Any:
+        return type(x) if type(x) in NUMBERS else dtype_name(x.dtype) if _is_array(x) else dtype_name(x)
+
     def result_type(*arrays_and_dtypes: Any) -> Any:
         """The dtype that these arrays, dtypes and Python numbers have in common."""
         try:
-            names = [
-                type(x) if type(x) in NUMBERS else operand(_lower(cls, "result_type", x)) if hasattr(x, "shape") and hasattr(x, "dtype") and not isinstance(x, type) and _is_array(x) else dtype_name(x)
-                for x in arrays_and_dtypes
-            ]
-            return cls.dtypes[promote_all(names)]
+            return cls.dtypes[promote_all([weak(x) for x in arrays_and_dtypes])]
         except Refusal as refusal:
             raise refusal.error(f"result_type: {refusal}") from None
 
     def can_cast(from_: Any, to: Any, /) -> bool:
         """Whether the promotion of both is `to`."""
         try:
-            wanted = dtype_name(to)
-            return promote_all([from_.dtype_name if isinstance(from_, Abstract) else dtype_name(getattr(from_, "dtype", from_) if _is_array(from_) else from_), wanted]) == wanted
+            return promote_all([weak(from_), dtype_name(to)]) == dtype_name(to)
         except Refusal:
             return False
 
@@ -391,6 +433,10 @@ def _dtype_functions(cls: type[Abstract]) -> dict[str, Callable[..., Any]]:
 
 
 def _is_array(x: Any) -> bool:
+    if (
+        isinstance(x, type) or not hasattr(x, "dtype") or not hasattr(x, "shape")
+    ):  # numpy.dtype has a shape, numpy.float32 a dtype
+        return False
     try:
         return library_of(x) is not NOTHING
     except TypeError:
@@ -425,7 +471,9 @@ def abstract(like: Any, *, library: Library | None = None, device: Any = None) -
         return _output(cls, like.shape, like.dtype, device)
     beneath = library_of(like)
     cls = abstract_library(library or beneath).array  # type: ignore[attr-defined]
-    return _output(cls, tuple(like.shape), _name_of(like.dtype), device if device is not None else beneath.device_of(like))
+    return _output(
+        cls, tuple(like.shape), _name_of(like.dtype), device if device is not None else beneath.device_of(like)
+    )
 
 
 def shape_of(f: Callable[..., Any], *args: Any, backend: Any = None) -> Any:
@@ -446,7 +494,12 @@ def shape_of(f: Callable[..., Any], *args: Any, backend: Any = None) -> Any:
         return abstract(x, library=library) if _is_array(x) else x
 
     y = f(*(tree.map(lift, x) for x in args))
-    return tree.map(lambda leaf: spec(leaf.shape, leaf.dtype_name if isinstance(leaf, Abstract) else leaf.dtype) if _is_array(leaf) else leaf, y)
+    return tree.map(
+        lambda leaf: (
+            spec(leaf.shape, leaf.dtype_name if isinstance(leaf, Abstract) else leaf.dtype) if _is_array(leaf) else leaf
+        ),
+        y,
+    )
 
 
 def _library(backend: Any, leaves: list[Any]) -> tuple[Library, Any]:
@@ -457,9 +510,11 @@ def _library(backend: Any, leaves: list[Any]) -> tuple[Library, Any]:
     if backend is None:
         common = common_library(*(x for x in leaves if _is_array(x)))
         if common is not NOTHING:
-            return (type(next(x for x in leaves if isinstance(x, Abstract))).library if common.rank == 1 else common), None
+            return (
+                type(next(x for x in leaves if isinstance(x, Abstract))).library if common.rank == 1 else common
+            ), None
     chosen = backends.get(backend)
     return chosen.library, chosen.device
 
 
-__all__ = ["COMPLEX_FLOATING", "Abstract", "Spec", "abstract", "abstract_library", "apply", "shape_of", "spec"]
+__all__ = ["Abstract", "Spec", "abstract", "abstract_library", "apply", "shape_of", "spec"]

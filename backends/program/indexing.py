@@ -57,6 +57,7 @@ def indexed(shape: Shape, arrays: list[Any], key: Any) -> Shape:
     mixed = any(isinstance(part, Index) for part in parts)  # then a Python integer counts as an array of shape ()
     out: list[int] = []
     index_shapes: list[Shape] = []
+    empty = False  # whether an array picks from an axis of size 0
     first, runs, inside = 0, 0, False
     axis = 0
     for part in parts:
@@ -74,7 +75,9 @@ def indexed(shape: Shape, arrays: list[Any], key: Any) -> Shape:
             raise Refusal("x[True]: the shape would depend on a value; write xp.where(condition, a, b)", TypeError)
         if isinstance(part, int):
             if not -n <= part < n:
-                raise Refusal(f"index {part} is out of bounds for axis {axis - 1} of size {n}, shape {shape}", IndexError)
+                raise Refusal(
+                    f"index {part} is out of bounds for axis {axis - 1} of size {n}, shape {shape}", IndexError
+                )
             if not mixed:
                 continue
             index_shapes.append(())
@@ -83,9 +86,13 @@ def indexed(shape: Shape, arrays: list[Any], key: Any) -> Shape:
             if x.dtype_name not in INTEGER:
                 raise Refusal(f"an index array has integers, this one has {x.dtype_name}", IndexError)
             index_shapes.append(x.shape)
+            empty = empty or n == 0
         if not inside:
             first, runs, inside = (len(out) if runs == 0 else first), runs + 1, True
     if mixed:
         at = first if runs == 1 else 0
-        out[at:at] = broadcast(*index_shapes)
+        picked = broadcast(*index_shapes)
+        if empty and 0 not in picked:
+            raise Refusal(f"an index array picks from an axis of size 0, shape {shape}", IndexError)
+        out[at:at] = picked
     return tuple(out)

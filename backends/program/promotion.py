@@ -7,7 +7,12 @@ from typing import Any
 BOOL = frozenset({"bool"})
 SIGNED = ("int8", "int16", "int32", "int64")
 UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
-REAL = ("float16", "bfloat16", "float32", "float64")  # the first two are not in the standard; libraries that have them agree
+REAL = (
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+)  # the first two are not in the standard; libraries that have them agree
 COMPLEX = ("complex64", "complex128")
 INTEGER = frozenset((*SIGNED, *UNSIGNED))
 REAL_FLOATING = frozenset(REAL)
@@ -22,8 +27,18 @@ WIDTH = {name: int("".join(c for c in name.removeprefix("b") if c.isdigit()) or 
 REAL_OF = {"complex64": "float32", "complex128": "float64"}
 COMPLEX_OF = {"float16": "complex64", "bfloat16": "complex64", "float32": "complex64", "float64": "complex128"}
 
-_KINDS = (("bool", BOOL), ("integer", INTEGER), ("real floating", REAL_FLOATING), ("complex floating", COMPLEX_FLOATING))
-_WEAK: dict[type, frozenset[str]] = {bool: BOOL, int: NUMERIC, float: FLOATING, complex: COMPLEX_FLOATING}  # where each scalar may stand
+_KINDS = (
+    ("bool", BOOL),
+    ("integer", INTEGER),
+    ("real floating", REAL_FLOATING),
+    ("complex floating", COMPLEX_FLOATING),
+)
+_WEAK: dict[type, frozenset[str]] = {
+    bool: BOOL,
+    int: NUMERIC,
+    float: FLOATING,
+    complex: COMPLEX_FLOATING,
+}  # where each scalar may stand
 
 
 class Refusal(Exception):
@@ -43,7 +58,7 @@ def dtype_name(dtype: Any) -> str:
     """float32 of numpy.dtype("float32"), numpy.float32, torch.float32, array_api_strict.float32, "float32"."""
     if isinstance(dtype, str):
         name = dtype
-    elif dtype in _PYTHON:
+    elif isinstance(dtype, type) and dtype in _PYTHON:
         name = _PYTHON[dtype]
     else:
         found = getattr(dtype, "name", None)
@@ -117,5 +132,6 @@ def _promote(a: Any, b: Any) -> str:
     if target in BOOL:
         target = b
     raise Refusal(
-        f"arrays of {a} and {b}: their common dtype differs from library to library. Write xp.astype(x, xp.{target}) first.", TypeError
+        f"arrays of {a} and {b}: their common dtype differs from library to library. Write xp.astype(x, xp.{target}) first.",
+        TypeError,
     )

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
+from backends.gaps.window import check_fold, window_counts
 from backends.program.indexing import Shape, broadcast, indexed
 from backends.program.promotion import (
     ANY,
     BOOL,
     COMPLEX_FLOATING,
-    COMPLEX_OF,
     FLOATING,
     INTEGER,
     INTEGER_OR_BOOL,
@@ -44,6 +44,7 @@ _TITLES = {
     INTEGER_OR_BOOL: "integers or bools", BOOL: "bools", COMPLEX_FLOATING: "complex numbers", ANY: "arrays",
 }  # fmt: skip
 NUMBERS = (int, float, complex, bool)
+SEQUENCE = (tuple, list)
 
 
 def main(rule: Rule) -> Rule:
@@ -87,6 +88,8 @@ def shape_of_operand(x: Any) -> Shape:
 
 def normal_axis(axis: Any, ndim: int) -> int:
     """axis counted from 0."""
+    if not hasattr(axis, "__index__"):
+        raise Refusal(f"axis is {axis!r}; wanted an integer", TypeError)
     axis = axis.__index__()
     if not -ndim <= axis < ndim:
         raise Refusal(f"axis {axis} is out of range for {ndim} axes")
@@ -97,7 +100,7 @@ def normal_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     """axis — None, an integer or several — as axes counted from 0, none twice."""
     if axis is None:
         return tuple(range(ndim))
-    axes = tuple(normal_axis(a, ndim) for a in (axis if isinstance(axis, Sequence) else (axis,)))
+    axes = tuple(normal_axis(a, ndim) for a in (axis if isinstance(axis, SEQUENCE) else (axis,)))
     if len(set(axes)) < len(axes):
         raise Refusal(f"axis {axis} names an axis twice")
     return axes
@@ -105,7 +108,7 @@ def normal_axes(axis: Any, ndim: int) -> tuple[int, ...]:
 
 def normal_shape(shape: Any) -> Shape:
     """A shape, or one size, as a tuple of integers of at least 0."""
-    sizes = tuple(n.__index__() for n in (shape if isinstance(shape, Sequence) else (shape,)))
+    sizes = tuple(n.__index__() for n in (shape if isinstance(shape, SEQUENCE) else (shape,)))
     if any(n < 0 for n in sizes):
         raise Refusal(f"shape {sizes} has a negative size")
     return sizes
@@ -150,7 +153,14 @@ def binary(allowed: frozenset[str], result: str | None = None) -> Rule:
         b = x2.dtype_name if type(x2) is k else operand(x2)
         name = promote(a, b)
         if name not in allowed:
-            want(x1 if isinstance(a, str) else x2, allowed, "x1" if isinstance(a, str) else "x2")
+            number = x1 if a not in ANY else x2 if b not in ANY else None
+            if number is not None and (a in allowed or b in allowed):
+                raise Refusal(
+                    f"with the Python number {number!r}; the standard defines this for {_TITLES[allowed]}", TypeError
+                )
+            for x, came, called in ((x1, a, "x1"), (x2, b, "x2")):
+                if came in ANY:
+                    want(x, allowed, called)
         s = x1.shape if isinstance(a, str) else ()
         t = x2.shape if isinstance(b, str) else ()
         return s if s == t or t == () else broadcast(s, t), result or name
@@ -167,7 +177,9 @@ def _real(name: str) -> str:
 
 
 def _register() -> None:
-    floats = "acos acosh asin asinh atan atanh cos cosh exp expm1 log log10 log1p log2 reciprocal sin sinh sqrt tan tanh"
+    floats = (
+        "acos acosh asin asinh atan atanh cos cosh exp expm1 log log10 log1p log2 reciprocal sin sinh sqrt tan tanh"
+    )
     for name in floats.split():
         MAIN[name] = unary(FLOATING)
     for name in "negative positive round sign square conj".split():
@@ -251,7 +263,7 @@ def full_like(k: Any, x: Any, fill_value: Any, /, *, dtype: Any = None, device: 
 
 @main
 def arange(k: Any, /, *, start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, device: Any = None) -> Result:
-    bounds = (0, start) if stop is None else (start, stop)
+    bounds: tuple[Any, Any] = (0, start) if stop is None else (start, stop)
     for number in (*bounds, step):
         if hasattr(number, "dtype_name"):
             raise Refusal("the length would depend on a value; it takes Python numbers", TypeError)
@@ -259,7 +271,7 @@ def arange(k: Any, /, *, start: Any, stop: Any = None, step: Any = 1, dtype: Any
         raise Refusal("step is 0")
     name = k.default_int if all(isinstance(n, int) for n in (*bounds, step)) else k.default_float
     if all(isinstance(n, int) for n in (*bounds, step)):
-        length = len(range(*bounds, step))
+        length = len(range(bounds[0], bounds[1], step))
     else:
         length = max_(0, math.ceil((bounds[1] - bounds[0]) / step))
     return (length,), chosen(dtype, name)
@@ -269,13 +281,17 @@ max_ = builtins.max
 
 
 @main
-def linspace(k: Any, start: Any, stop: Any, /, *, num: int, dtype: Any = None, device: Any = None, endpoint: bool = True) -> Result:
+def linspace(
+    k: Any, start: Any, stop: Any, /, *, num: int, dtype: Any = None, device: Any = None, endpoint: bool = True
+) -> Result:
     complexes = isinstance(start, complex) or isinstance(stop, complex)
     return normal_shape(num), chosen(dtype, k.default_complex if complexes else k.default_float)
 
 
 @main
-def eye(k_: Any, /, *, n_rows: int, n_cols: int | None = None, k: int = 0, dtype: Any = None, device: Any = None) -> Result:
+def eye(
+    k_: Any, /, *, n_rows: int, n_cols: int | None = None, k: int = 0, dtype: Any = None, device: Any = None
+) -> Result:
     return normal_shape((n_rows, n_rows if n_cols is None else n_cols)), chosen(dtype, k_.default_float)
 
 
@@ -296,7 +312,9 @@ def _nested(k: Any, obj: Any) -> Result:
     if not parts:
         return (0,), k.default_float
     if len({shape for shape, _ in parts}) > 1:
-        raise Refusal(f"the list is ragged: its entries have shapes {', '.join(str(s) for s in sorted({s for s, _ in parts}))}")
+        raise Refusal(
+            f"the list is ragged: its entries have shapes {', '.join(str(s) for s in sorted({s for s, _ in parts}))}"
+        )
     order = ("bool", k.default_int, k.default_float, k.default_complex)
     return (len(parts), *parts[0][0]), builtins.max((name for _, name in parts), key=order.index)
 
@@ -320,9 +338,9 @@ def meshgrid(k: Any, *arrays: Any, indexing: str = "xy") -> list[Result]:
     if indexing not in ("xy", "ij"):
         raise Refusal(f'indexing is "xy" or "ij", {indexing!r} came')
     for x in arrays:
-        if want(x).ndim != 1:
+        if want(x).ndim > 1:
             raise Refusal(f"takes arrays of one axis; one has shape {x.shape}")
-    sizes = [x.shape[0] for x in arrays]
+    sizes = [math.prod(x.shape) for x in arrays]
     if indexing == "xy" and len(sizes) > 1:
         sizes[:2] = sizes[1], sizes[0]
     return [(tuple(sizes), x.dtype_name) for x in arrays]
@@ -397,7 +415,7 @@ def unstack(k: Any, x: Any, /, *, axis: int = 0) -> list[Result]:
 
 @main
 def expand_dims(k: Any, x: Any, /, *, axis: Any) -> Result:
-    count = len(axis) if isinstance(axis, Sequence) else 1
+    count = len(axis) if isinstance(axis, SEQUENCE) else 1
     axes = normal_axes(axis, want(x).ndim + count)
     sizes = iter(x.shape)
     return tuple(1 if i in axes else next(sizes) for i in range(x.ndim + count)), x.dtype_name
@@ -420,10 +438,10 @@ def flip(k: Any, x: Any, /, *, axis: Any = None) -> Result:
 @main
 def roll(k: Any, x: Any, /, *, shift: Any, axis: Any = None) -> Result:
     if axis is not None:
-        axes = axis if isinstance(axis, Sequence) else (axis,)
+        axes = axis if isinstance(axis, SEQUENCE) else (axis,)
         for a in axes:
             normal_axis(a, want(x).ndim)
-        if isinstance(shift, Sequence) and len(shift) != len(axes):
+        if isinstance(shift, SEQUENCE) and len(shift) != len(axes):
             raise Refusal(f"shift {shift} and axis {axis} differ in length")
     return want(x).shape, x.dtype_name
 
@@ -470,7 +488,7 @@ def tile(k: Any, x: Any, /, *, repetitions: Any) -> Result:
 
 @main
 def reshape(k: Any, x: Any, /, *, shape: Any, copy: Any = None) -> Result:
-    wanted = tuple(n.__index__() for n in (shape if isinstance(shape, Sequence) else (shape,)))
+    wanted = tuple(n.__index__() for n in (shape if isinstance(shape, SEQUENCE) else (shape,)))
     size = math.prod(want(x).shape)
     open_ = [i for i, n in enumerate(wanted) if n == -1]
     known = math.prod(n for n in wanted if n != -1)
@@ -528,7 +546,10 @@ def take_along_axis(k: Any, x: Any, indices: Any, /, *, axis: int = -1) -> Resul
 @gap_rule
 def get_item(k: Any, x: Any, arrays: Any, /, *, key: Any) -> Result:
     if any(want(i).dtype_name == "bool" for i in arrays):
-        raise Refusal(f"x[mask]: {k.unknown('the number of values kept', 'write xp.where(mask, x, 0) and sum with the mask')}", TypeError)
+        raise Refusal(
+            f"x[mask]: {k.unknown('the number of values kept', 'write xp.where(mask, x, 0) and sum with the mask')}",
+            TypeError,
+        )
     return indexed(x.shape, arrays, key), x.dtype_name
 
 
@@ -538,20 +559,29 @@ def set_item(k: Any, x: Any, value: Any, arrays: Any, /, *, key: Any) -> Result:
     fits = {"bool": BOOL, "integer": INTEGER_OR_BOOL, "real floating": ANY - COMPLEX_FLOATING, "complex floating": ANY}
     name = _number_name(value) if type(value) in NUMBERS else want(value, called="value").dtype_name
     if name not in fits[kind(x.dtype_name)]:
-        raise Refusal(f"x[k] = v: v has {name}, x has {x.dtype_name}. Write xp.astype(v, xp.{x.dtype_name}) first.", TypeError)
+        raise Refusal(
+            f"x[k] = v: v has {name}, x has {x.dtype_name}. Write xp.astype(v, xp.{x.dtype_name}) first.", TypeError
+        )
     masks = [i for i in arrays if want(i).dtype_name == "bool"]
     if masks:
         if shape_of_operand(value) != ():
-            raise Refusal(f"x[mask] = v: {k.unknown('the number of values set', 'write x = xp.where(mask, v, x)')}", TypeError)
+            raise Refusal(
+                f"x[mask] = v: {k.unknown('the number of values set', 'write x = xp.where(mask, v, x)')}", TypeError
+            )
         if len(masks) > 1 or isinstance(key, tuple) or masks[0].shape != x.shape[: masks[0].ndim]:
-            raise Refusal(f"x[mask] = v: the mask has shape {masks[0].shape}, x {x.shape}; wanted x's first axes, and no other index", IndexError)
+            raise Refusal(
+                f"x[mask] = v: the mask has shape {masks[0].shape}, x {x.shape}; wanted x's first axes, and no other index",
+                IndexError,
+            )
         return x.shape, x.dtype_name
     there = indexed(x.shape, arrays, key)
     came = shape_of_operand(value)
     while len(came) > len(there) and came[0] == 1:
         came = came[1:]
     if broadcast(there, came) != there:
-        raise Refusal(f"x[k] = v: x[k] has shape {there}, v has {shape_of_operand(value)}; wanted one that broadcasts to it")
+        raise Refusal(
+            f"x[k] = v: x[k] has shape {there}, v has {shape_of_operand(value)}; wanted one that broadcasts to it"
+        )
     return x.shape, x.dtype_name
 
 
@@ -564,7 +594,7 @@ def _number_name(value: Any) -> str:
 
 def _arg_extreme(k: Any, x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Result:
     want(x, REAL_NUMERIC)
-    nonempty(x, normal_axes(axis, x.ndim))
+    nonempty(x, normal_axes(axis if axis is None else normal_axis(axis, x.ndim), x.ndim))
     return reduced(x.shape, axis, keepdims), k.default_index
 
 
@@ -615,7 +645,9 @@ def _data_dependent(what: str, instead: str) -> Rule:
 
 MAIN["nonzero"] = _data_dependent("the number of indices", "write xp.where(condition, a, b)")
 for _name in ("unique_all", "unique_counts", "unique_inverse", "unique_values"):
-    MAIN[_name] = _data_dependent("the number of different values", "compute it before, on arrays with data, and pass the result as an argument")
+    MAIN[_name] = _data_dependent(
+        "the number of different values", "compute it before, on arrays with data, and pass the result as an argument"
+    )
 
 
 # statistics
@@ -661,7 +693,9 @@ MAIN["all"] = MAIN["any"] = _quantified
 
 
 @main
-def cumulative_sum(k: Any, x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Result:
+def cumulative_sum(
+    k: Any, x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+) -> Result:
     if axis is None and want(x).ndim != 1:
         raise Refusal(f"x has shape {x.shape}: for more than one axis, name the axis")
     a = normal_axis(0 if axis is None else axis, want(x, NUMERIC).ndim)
@@ -680,4 +714,31 @@ def diff(k: Any, x: Any, prepend: Any = None, append: Any = None, /, *, axis: in
     return (*shape[:a], builtins.max(0, shape[a] - n), *shape[a + 1 :]), name
 
 
-__all__ = ["COMPLEX_OF", "GAP_RULES", "MAIN"]
+# gaps (set_item and get_item stand with the indexing)
+
+
+@gap_rule
+def scatter_add(k: Any, u: Any, index: Any, /, *, length: int) -> Result:
+    want(index, INTEGER, "index")
+    if index.ndim != 1 or want(u, NUMERIC, "u").ndim < 1 or u.shape[0] != index.shape[0]:
+        raise Refusal(f"u is {u.shape}, index {index.shape}; wanted (m, …) and (m,)")
+    return (length, *u.shape[1:]), u.dtype_name
+
+
+@gap_rule
+def windows(k: Any, x: Any, /, *, size: Shape, strides: Shape, dilations: Shape) -> Result:
+    counts = window_counts(want(x).shape[1:-1], size, strides, dilations)
+    return (x.shape[0], *counts, *size, x.shape[-1]), x.dtype_name
+
+
+@gap_rule
+def fold(k: Any, y: Any, /, *, shape: Shape, strides: Shape, dilations: Shape) -> Result:
+    check_fold(want(y, NUMERIC, "y").shape, shape, strides, dilations)
+    return (y.shape[0], *shape, y.shape[-1]), y.dtype_name
+
+
+@gap_rule
+def random_bits(k: Any, step: Any, like: Any, /, *, key: tuple[int, int], draw: int, count: int) -> Result:
+    if type(step) is not int and (want(step, INTEGER, "step").shape != ()):
+        raise Refusal(f"step has shape {step.shape}; wanted an integer or a 0-d array of integers")
+    return (count,), "int64" if k.library.name == "torch" else "uint32"  # torch has no arithmetic on uint32

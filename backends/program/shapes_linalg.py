@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from backends.program.indexing import broadcast
-from backends.program.promotion import COMPLEX_OF, FLOATING, NUMERIC, REAL_FLOATING, REAL_OF, Refusal, promote, promote_all
+from backends.program.promotion import (
+    COMPLEX_OF,
+    FLOATING,
+    NUMERIC,
+    REAL_FLOATING,
+    REAL_OF,
+    Refusal,
+    promote,
+    promote_all,
+)
 from backends.program.shapes import (
     GAP_RULES,
     MAIN,
+    SEQUENCE,
     Result,
     Rule,
     _matrices,
@@ -73,7 +82,9 @@ def tensordot(k: Any, x1: Any, x2: Any, /, *, axes: Any = 2) -> Result:
             raise Refusal(f"axes={axes} for shapes {x1.shape} and {x2.shape}")
         left, right = tuple(range(x1.ndim - axes, x1.ndim)), tuple(range(axes))
     else:
-        left, right = (normal_axes(tuple(a) if isinstance(a, Sequence) else a, x.ndim) for a, x in zip(axes, (x1, x2), strict=True))
+        left, right = (
+            normal_axes(tuple(a) if isinstance(a, SEQUENCE) else a, x.ndim) for a, x in zip(axes, (x1, x2), strict=True)
+        )
     if [x1.shape[a] for a in left] != [x2.shape[a] for a in right]:
         raise Refusal(f"shapes {x1.shape} and {x2.shape} differ on the axes summed, {left} and {right}")
     outer_left = [n for i, n in enumerate(x1.shape) if i not in left]
@@ -95,6 +106,8 @@ MAIN.update({name: LINALG[name] for name in ("matmul", "tensordot", "vecdot")})
 @linalg
 def cross(k: Any, x1: Any, x2: Any, /, *, axis: int = -1) -> Result:
     name = promote(want(x1, NUMERIC, "x1").dtype_name, want(x2, NUMERIC, "x2").dtype_name)
+    if axis >= 0:
+        raise Refusal(f"axis {axis}: the standard counts it from the end; write axis={axis - max(x1.ndim, x2.ndim)}")
     for x in (x1, x2):
         if x.shape[normal_axis(axis, x.ndim)] != 3:
             raise Refusal(f"shapes {x1.shape} and {x2.shape}; wanted size 3 on axis {axis}")
@@ -202,7 +215,7 @@ def vector_norm(k: Any, x: Any, /, *, axis: Any = None, keepdims: bool = False, 
 
 @linalg
 def matrix_rank(k: Any, x: Any, rtol: Any = None, /) -> Result:
-    _matrices(want(x, FLOATING))
+    _matrices(want(x, NUMERIC))
     return x.shape[:-2], k.default_index
 
 
@@ -228,7 +241,11 @@ def svd(k: Any, x: Any, /, *, full_matrices: bool = True) -> list[Result]:
     *batch, rows, cols = x.shape
     inner = min(rows, cols)
     u, v = (rows, cols) if full_matrices else (inner, inner)
-    return [((*batch, rows, u), x.dtype_name), ((*batch, inner), _real(x.dtype_name)), ((*batch, v, cols), x.dtype_name)]
+    return [
+        ((*batch, rows, u), x.dtype_name),
+        ((*batch, inner), _real(x.dtype_name)),
+        ((*batch, v, cols), x.dtype_name),
+    ]
 
 
 @linalg
@@ -237,7 +254,7 @@ def svdvals(k: Any, x: Any, /) -> Result:
 
 
 def einsum(k: Any, arrays: Any, /, *, subscripts: str) -> Result:
-    """"ij,jk->ik"; "..." stands for axes that broadcast."""
+    """ "ij,jk->ik"; "..." stands for axes that broadcast."""
     inputs, arrow, output = subscripts.replace(" ", "").partition("->")
     terms = inputs.split(",")
     if len(terms) != len(arrays):
@@ -261,7 +278,9 @@ def einsum(k: Any, arrays: Any, /, *, subscripts: str) -> Result:
     if unknown := [letter for letter in output.replace("...", "") if letter not in sizes]:
         raise Refusal(f"{subscripts!r}: {unknown[0]!r} of the result is in no term")
     before, dots, after = output.partition("...")
-    return (*(sizes[i] for i in before), *(batch if dots else ()), *(sizes[i] for i in after)), promote_all([x.dtype_name for x in arrays])
+    return (*(sizes[i] for i in before), *(batch if dots else ()), *(sizes[i] for i in after)), promote_all(
+        [x.dtype_name for x in arrays]
+    )
 
 
 GAP_RULES["einsum"] = einsum
@@ -295,6 +314,8 @@ def _transform_many(kind: str) -> Rule:
         if axes is None and s is not None:
             axes = tuple(range(x.ndim - len(s), x.ndim))
         places = normal_axes(None if axes is None else tuple(axes), x.ndim)
+        if not places and (kind != "plain" or x.dtype_name in REAL_FLOATING):
+            raise Refusal(f"x has shape {x.shape}; wanted at least one axis to transform")
         if s is not None and len(s) != len(places):
             raise Refusal(f"s={s} and axes={axes} differ in length")
         shape = list(x.shape)
@@ -314,7 +335,8 @@ FFT["irfft"], FFT["irfftn"], FFT["hfft"] = _transform("backward"), _transform_ma
 
 
 def _shift(k: Any, x: Any, /, *, axes: Any = None) -> Result:
-    normal_axes(axes, want(x, FLOATING).ndim)
+    if not normal_axes(axes, want(x, FLOATING).ndim):
+        raise Refusal(f"x has shape {x.shape}; wanted at least one axis to shift")
     return x.shape, x.dtype_name
 
 

@@ -1,0 +1,81 @@
+"""Pooling: one number for each window and channel. Axis order (batch, …space…, channel)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ann.autodiff import primitive
+from ann.functions.convolution import crop, pad, padding_of, per_axis, product
+from backends import namespace
+from backends.gaps import device, fold, windows
+
+Array = Any
+
+
+def _settled(x: Array, size: Any, strides: Any, padding: Any, name: str) -> tuple[Any, ...]:
+    rank = x.ndim - 2
+    if rank < 1:
+        raise ValueError(f"{name}: x has shape {tuple(x.shape)}; wanted: (n, …space…, c)")
+    size = per_axis(size, rank, f"{name}: size")
+    strides = size if strides is None else per_axis(strides, rank, f"{name}: strides")
+    ones = (1,) * rank
+    return size, strides, ones, padding_of(padding, tuple(x.shape[1:-1]), size, strides, ones)
+
+
+@primitive
+def max_pool(x: Array, *, size: Any, strides: Any = None, padding: Any = "valid") -> Any:
+    """y = the largest x of each window.      dx = dy at the first largest entry of the window, in reading order
+
+    x (n, …space…, c) → (n, …windows…, c). strides: None means size. Padding never wins.
+    """
+    xp = namespace(x)
+    size, strides, ones, pads = _settled(x, size, strides, padding, "max_pool")
+    padded = pad(x, pads, -math.inf)
+    lengths = tuple(padded.shape[1:-1])
+    view = windows(padded, size=size, strides=strides, dilations=ones)
+    shape, k = tuple(view.shape), product(size)
+    flat = xp.reshape(view, (*shape[: 1 + len(size)], k, shape[-1]))
+    y = xp.max(flat, axis=-2)
+
+    def back(dy: Array) -> Array:
+        first = xp.argmax(flat, axis=-2, keepdims=True)
+        places = xp.reshape(xp.arange(k, dtype=first.dtype, device=device(first)), (k, 1))
+        dflat = xp.astype(first == places, dy.dtype) * xp.expand_dims(dy, axis=-2)
+        return crop(fold(xp.reshape(dflat, shape), shape=lengths, strides=strides, dilations=ones), pads)
+
+    return y, back
+
+
+@primitive
+def average_pool(x: Array, *, size: Any, strides: Any = None, padding: Any = "valid") -> Any:
+    """y = Σ x/count over each window, padding not counted.      dx = dy/count, folded back
+
+    x (n, …space…, c) → (n, …windows…, c). strides: None means size.
+    """
+    xp = namespace(x)
+    size, strides, ones, pads = _settled(x, size, strides, padding, "average_pool")
+    axes = tuple(range(1 + len(size), 1 + 2 * len(size)))
+    padded = pad(x, pads)
+    lengths = tuple(padded.shape[1:-1])
+    view = windows(padded, size=size, strides=strides, dilations=ones)
+    shape = tuple(view.shape)
+    inside = pad(xp.ones((1, *x.shape[1:-1], 1), dtype=x.dtype, device=device(x)), pads)
+    count = xp.sum(windows(inside, size=size, strides=strides, dilations=ones), axis=axes)
+    y = xp.sum(view, axis=axes) / count
+
+    def back(dy: Array) -> Array:
+        share = xp.reshape(dy / count, (*shape[: 1 + len(size)], *ones, shape[-1]))
+        return crop(fold(xp.broadcast_to(share, shape), shape=lengths, strides=strides, dilations=ones), pads)
+
+    return y, back
+
+
+def global_max_pool(x: Array) -> Array:
+    """y = max over all spatial axes: (n, …space…, c) → (n, c). Equal maxima share the gradient."""
+    return namespace(x).max(x, axis=tuple(range(1, x.ndim - 1)))
+
+
+def global_average_pool(x: Array) -> Array:
+    """y = mean over all spatial axes: (n, …space…, c) → (n, c)"""
+    return namespace(x).mean(x, axis=tuple(range(1, x.ndim - 1)))
