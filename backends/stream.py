@@ -162,7 +162,7 @@ class Stream:
         xp = namespace(words)
         threshold = round(p * 2**32)
         if threshold > MASK:
-            return xp.reshape(words == words, shape)
+            return xp.ones(shape, dtype=xp.bool, device=_device(words))
         return xp.reshape(words < xp.full((1,), threshold, dtype=words.dtype, device=_device(words)), shape)
 
     def permutation(self, n: int, *, like: Any = None) -> Array:

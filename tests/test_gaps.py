@@ -1,5 +1,6 @@
 """The gap functions: native equals portable, values against mpmath and NumPy, identities, edges, errors."""
 
+import functools
 import math
 
 import mpmath
@@ -29,9 +30,17 @@ def frozen(x: np.ndarray) -> np.ndarray:
 
 
 def relative(y: np.ndarray, truth: list, scale: float = 0.0) -> float:
-    return max(float(abs(mpmath.mpf(float(a)) - t) / max(abs(t), scale)) for a, t in zip(y, truth, strict=True))
+    """The largest error relative to max(|truth|, scale); a zero must be met exactly."""
+    pairs = [(mpmath.mpf(float(a)), t) for a, t in zip(y, truth, strict=True)]
+    return max(float(abs(a - t) / max(abs(t), scale, mpmath.mpf(10) ** -400)) if a != t else 0.0 for a, t in pairs)
 
 
+@functools.cache
+def truth(name: str, dtype: str) -> list:
+    return [SPECIAL[name](mpmath.mpf(float(v))) for v in grid(name, dtype)]
+
+
+@functools.cache
 def grid(name: str, dtype: str) -> np.ndarray:
     tiny = 1e-300 if dtype == "float64" else 1e-37
     near = np.concatenate([10.0 ** np.linspace(math.log10(tiny), 0, 40), np.linspace(0.01, 4, 90), np.linspace(4, 13, 40)])
@@ -57,16 +66,9 @@ def test_special_function_has_small_relative_error(backend, name, dtype, version
     f = f if version == "native" else f.portable
     y = f(backend.asarray(frozen(x)))
     assert y.dtype == backend.asarray(x).dtype
-    truth = [SPECIAL[name](mpmath.mpf(float(v))) for v in x]
-    if name in ("lgamma", "digamma"):  # 1 + tiny is 1
-        pairs = [(a, t) for a, t in zip(backend.to_numpy(y), truth, strict=True) if t != 0]
-        assert all(abs(a) < 1e-15 for a, t in zip(backend.to_numpy(y), truth, strict=True) if t == 0)
-        y, truth = np.array([a for a, _ in pairs]), [t for _, t in pairs]
-        # a library's own version may lose the relative accuracy near its zeros
-        scale = 0.0 if version == "portable" else 1.0
-    else:
-        y, scale = backend.to_numpy(y), 0.0
-    assert relative(y, truth, scale) < BOUNDS[name][dtype == "float32"]
+    # a library's own version may lose the relative accuracy near the zeros of lgamma
+    scale = 1.0 if name == "lgamma" and version == "native" else 0.0
+    assert relative(backend.to_numpy(y), truth(name, dtype), scale) < BOUNDS[name][dtype == "float32"]
 
 
 @pytest.mark.parametrize("name", ["lgamma", "digamma", "trigamma"])
@@ -181,6 +183,8 @@ def test_get_item_and_set_item_by_numbers_and_slices(backend, key):
         full = (full, ...)  # the standard wants all axes or an ellipsis
     a = backend.asarray(frozen(x))
     np.testing.assert_array_equal(backend.to_numpy(gaps.get_item(a, arrays, key=full)), x[key])
+    if backend.library.name == "array_api_strict" and None in full:
+        return  # it refuses None in an assignment
     value = rng.normal(size=x[key].shape)
     for v in (value, 2.5, value[..., :1]):
         want = x.copy()

@@ -3,7 +3,11 @@
 import hashlib
 import json
 import math
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -213,3 +217,26 @@ def test_a_stream_is_a_small_value():
 def test_bad_addresses_and_parameters_are_refused(make, error):
     with pytest.raises(error):
         make()
+
+
+def test_jax_without_64_bit_types_gives_the_same_float32_numbers():
+    pytest.importorskip("jax")
+    program = """
+import warnings; warnings.simplefilter("error")
+import numpy as np, backends
+from backends import gaps
+from backends.stream import Stream
+be, s = backends.get("jax"), Stream(6)["x"].at(2)
+assert be.xp.asarray(0).dtype == "int32"
+for make in (lambda like: s.uniform((9,), like=like), lambda like: s.integers(-5, 9, (9,), like=like), lambda like: s.bernoulli(0.5, (9,), like=like)):
+    np.testing.assert_array_equal(be.to_numpy(make(be)), make(None))
+np.testing.assert_allclose(be.to_numpy(s.normal((9,), like=be)), s.normal((9,)), rtol=1e-5, atol=1e-6)
+u, i = np.linspace(-2, 3, 24, dtype="float32").reshape(12, 2), np.arange(12) % 5
+for f in (gaps.scatter_add, gaps.scatter_add.portable):
+    np.testing.assert_allclose(be.to_numpy(f(be.asarray(u), be.asarray(i), length=6)), gaps.scatter_add(u, i, length=6), rtol=1e-5, atol=1e-6)
+for name in ("erf", "erfc", "lgamma", "digamma", "trigamma"):
+    np.testing.assert_allclose(be.to_numpy(getattr(gaps, name)(be.asarray(u))), getattr(gaps, name)(u), rtol=1e-5, atol=1e-5)
+"""
+    environment = {**os.environ, "JAX_ENABLE_X64": "0", "JAX_PLATFORMS": "cpu"}
+    root = Path(__file__).parent.parent
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=root, env=environment, timeout=300)

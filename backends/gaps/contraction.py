@@ -39,7 +39,9 @@ def _parse(subscripts: str, shapes: list[tuple[int, ...]]) -> tuple[list[list[La
         raise ValueError(f"einsum {subscripts!r}: {len(texts)} terms for {len(shapes)} arrays")
     if any(not c.isalpha() for text in (*texts, out) for c in text.replace("...", "", 1)):
         raise ValueError(f"einsum {subscripts!r}: a term has letters and at most one '...'")
-    terms, sizes, widest = [], {}, 0
+    terms: list[list[Label]] = []
+    sizes: dict[Label, int] = {}
+    widest = 0
     for text, shape in zip(texts, shapes, strict=True):
         before, dots, after = text.partition("...")
         free = len(shape) - len(before) - len(after)

@@ -138,9 +138,9 @@ def lgamma(x: Array) -> Array:
     a = xp.where(finite, a, one)
 
     low = xp.where(a < 1.0, a + 1.0, xp.where(a < 3.0, a, one))
-    # x − 1 of the shifted argument is x itself
-    low_y = xp.where(a < 1.0, a * (a - 1.0), (low - 1.0) * (low - 2.0)) * _series(low - 2.0, LGAMMA, 15, double)
-    low_y = low_y - xp.log(xp.where(a < 1.0, a, one))
+    below = xp.where(a < 1.0, a, one)
+    factor = xp.where(a < 1.0, below * (below - 1.0), (low - 1.0) * (low - 2.0))  # (x+1) − 1 is x, without rounding
+    low_y = factor * _series(low - 2.0, LGAMMA, 15, double) - xp.log(below)
 
     middle = xp.where(a < 8.0, a, one)
     high = xp.where(a < 8.0, middle + 5.0, a)

@@ -1,0 +1,164 @@
+"""Initializers: f(shape, stream) → the first values of a parameter, drawn on the host in float64.
+
+Fans are counted with the window: a kernel (k₁ …, in, out) has fan_in = Πk·in and fan_out = Πk·out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from backends import host
+from backends.stream import Stream
+
+Array = Any
+Shape = tuple[int, ...]
+
+TRUNCATED_STD = 0.87962566103423978  # the standard deviation of N(0, 1) cut at ±2
+
+
+def fans(shape: Shape) -> tuple[int, int]:
+    """(fan_in, fan_out): how many inputs reach an output, how many outputs an input."""
+    if len(shape) < 2:
+        n = shape[0] if shape else 1
+        return n, n
+    window = math.prod(shape[:-2])
+    return window * shape[-2], window * shape[-1]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """All entries are `value`."""
+
+    value: float = 0.0
+
+    def __call__(self, shape: Shape, stream: Stream) -> Array:
+        return host.full(shape, self.value, dtype="float64")
+
+
+@dataclass(frozen=True)
+class RandomUniform:
+    """Uniform in [minval, maxval)."""
+
+    minval: float = -0.05
+    maxval: float = 0.05
+
+    def __call__(self, shape: Shape, stream: Stream) -> Array:
+        return stream.uniform(shape, self.minval, self.maxval, dtype="float64")
+
+
+@dataclass(frozen=True)
+class RandomNormal:
+    """Gaussian."""
+
+    mean: float = 0.0
+    stddev: float = 0.05
+
+    def __call__(self, shape: Shape, stream: Stream) -> Array:
+        return stream.normal(shape, self.mean, self.stddev, dtype="float64")
+
+
+@dataclass(frozen=True)
+class TruncatedNormal:
+    """Gaussian, with what lies more than two standard deviations off drawn again."""
+
+    mean: float = 0.0
+    stddev: float = 0.05
+
+    def __call__(self, shape: Shape, stream: Stream) -> Array:
+        z = stream.normal(shape, dtype="float64")
+        draw = 1
+        while (outside := host.abs(z) > 2.0).any():
+            z = host.where(outside, stream.at(stream.step, draw).normal(shape, dtype="float64"), z)
+            draw += 1
+        return self.mean + self.stddev * z
+
+
+@dataclass(frozen=True)
+class VarianceScaling:
+    """Variance scale/fan, fan = fan_in, fan_out or their mean; uniform, normal (of that variance) or truncated_normal."""
+
+    scale: float = 1.0
+    mode: str = "fan_in"
+    distribution: str = "truncated_normal"
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("fan_in", "fan_out", "fan_avg") or self.distribution not in ("uniform", "normal", "truncated_normal"):
+            raise ValueError(f"VarianceScaling: mode is fan_in, fan_out or fan_avg, distribution uniform, normal or truncated_normal; {self} came")
+
+    def __call__(self, shape: Shape, stream: Stream) -> Array:
+        fan_in, fan_out = fans(shape)
+        fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        variance = self.scale / max(fan, 1)
+        if self.distribution == "uniform":
+            limit = math.sqrt(3 * variance)
+            return RandomUniform(-limit, limit)(shape, stream)
+        if self.distribution == "normal":
+            return RandomNormal(0.0, math.sqrt(variance))(shape, stream)
+        return TruncatedNormal(0.0, math.sqrt(variance) / TRUNCATED_STD)(shape, stream)
+
+
+@dataclass(frozen=True)
+class Orthogonal:
+    """gain·Q of a Gaussian matrix (all axes but the last as rows), its signs fixed by R.      Saxe et al. 2014"""
+
+    gain: float = 1.0
+
+    def __call__(self, shape: Shape, stream: Stream) -> Array:
+        if len(shape) < 2:
+            raise ValueError(f"Orthogonal: a matrix is wanted, the shape is {shape}")
+        rows, cols = math.prod(shape[:-1]), shape[-1]
+        q, r = host.linalg.qr(stream.normal((max(rows, cols), min(rows, cols)), dtype="float64"))
+        q = q * host.where(host.diagonal(r) < 0, -1.0, 1.0)
+        return self.gain * host.reshape(q if rows >= cols else q.T, shape)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """gain·I, for a matrix."""
+
+    gain: float = 1.0
+
+    def __call__(self, shape: Shape, stream: Stream) -> Array:
+        if len(shape) != 2:
+            raise ValueError(f"Identity: a matrix is wanted, the shape is {shape}")
+        return self.gain * host.eye(*shape)
+
+
+# Glorot & Bengio 2010; He et al. 2015; LeCun et al. 1998
+INITIALIZERS: dict[str, Callable[[Shape, Stream], Array]] = {
+    "zeros": Constant(0.0),
+    "ones": Constant(1.0),
+    "random_uniform": RandomUniform(),
+    "random_normal": RandomNormal(),
+    "truncated_normal": TruncatedNormal(),
+    "glorot_uniform": VarianceScaling(1.0, "fan_avg", "uniform"),
+    "glorot_normal": VarianceScaling(1.0, "fan_avg"),
+    "he_uniform": VarianceScaling(2.0, "fan_in", "uniform"),
+    "he_normal": VarianceScaling(2.0, "fan_in"),
+    "lecun_uniform": VarianceScaling(1.0, "fan_in", "uniform"),
+    "lecun_normal": VarianceScaling(1.0, "fan_in"),
+    "orthogonal": Orthogonal(),
+    "identity": Identity(),
+}
+
+
+def get(which: Any) -> Callable[[Shape, Stream], Array]:
+    """The initializer of this name; a number is a constant; a function (shape, stream) as it is. ValueError with the nearest name."""
+    if isinstance(which, str):
+        if which in INITIALIZERS:
+            return INITIALIZERS[which]
+        nearest = difflib.get_close_matches(which, INITIALIZERS, 1)
+        hint = f' Did you mean "{nearest[0]}"?' if nearest else ""
+        raise ValueError(f'unknown initializer "{which}".{hint} There are {", ".join(INITIALIZERS)}.')
+    if isinstance(which, int | float):
+        return Constant(float(which))
+    if not callable(which) or isinstance(which, type):
+        raise TypeError(f"an initializer is a name, a number or a function (shape, stream); {which!r} came")
+    return which  # type: ignore[no-any-return]
+
+
+__all__ = ["Constant", "Identity", "Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling"]

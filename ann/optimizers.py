@@ -1,0 +1,234 @@
+"""Optimizers: how parameters follow their gradients. Frozen configuration and a pure step, in the letters of the papers.
+
+    slots = opt.init(params)
+    params, slots = opt.step(params, grads, slots)
+
+slots: a dict of trees; "t" counts the updates and "learning_rate" is the rate, both 0-d arrays beside the parameters.
+The arithmetic is that of torch.optim; what is Keras's is the meaning of weight_decay: decoupled, p ← p − η·λ·p.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from backends import namespace, tree
+from backends.gaps import device
+
+Array = Any
+Tree = Any
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """What all have in common. learning_rate: a number, or a schedule η(t); t counts the updates from 0.
+
+    weight_decay: λ; clipvalue: each entry of the gradient to ±c; clipnorm: each gradient to norm c; global_clipnorm: all
+    gradients together to norm c.
+    """
+
+    learning_rate: Any = 0.01
+    weight_decay: float = field(default=0.0, kw_only=True)
+    clipvalue: float | None = field(default=None, kw_only=True)
+    clipnorm: float | None = field(default=None, kw_only=True)
+    global_clipnorm: float | None = field(default=None, kw_only=True)
+    moments: ClassVar[tuple[str, ...]] = ()  # the trees of zeros that start the slots
+
+    def __post_init__(self) -> None:
+        who = type(self).__name__
+        if not callable(self.learning_rate) and not (isinstance(self.learning_rate, int | float) and 0 <= self.learning_rate < math.inf):
+            raise ValueError(f"{who}: learning_rate is a non-negative number or a schedule, {self.learning_rate!r} came")
+        for name in ("clipvalue", "clipnorm", "global_clipnorm"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise ValueError(f"{who}: {name} is positive, {value!r} came")
+        if not 0 <= self.weight_decay:
+            raise ValueError(f"{who}: weight_decay is not negative, {self.weight_decay!r} came")
+
+    def init(self, params: Tree) -> dict[str, Any]:
+        """The slots before the first step."""
+        leaves = tree.leaves(params)
+        if not leaves:
+            return {"t": None, "learning_rate": None, **{name: {} for name in self.moments}}
+        like = leaves[0]
+        xp = namespace(like)
+        t = xp.zeros((), dtype=like.dtype, device=device(like))
+        zeros = {name: tree.map(lambda p: namespace(p).zeros_like(p), params) for name in self.moments}
+        return {"t": t, "learning_rate": self._rate(t), **zeros}
+
+    def step(self, params: Tree, grads: Tree, slots: dict[str, Any]) -> tuple[Tree, dict[str, Any]]:
+        """(params, slots) after one update; nothing that came is written to."""
+        if slots["t"] is None:
+            return params, slots
+        t = slots["t"]
+        rate = self._rate(t) if callable(self.learning_rate) else slots["learning_rate"]
+        grads = self._clipped(grads)
+        ps = tree.leaves(params)
+        gs = tree.leaves(tree.map(lambda p, g: g, params, grads))
+        ms = [tree.leaves(slots[name]) for name in self.moments]
+        shared = self.prepare(t + 1.0)
+        updated = []
+        for i, (p, g) in enumerate(zip(ps, gs, strict=True)):
+            eta = _cast(rate, p)
+            if self.weight_decay and self.decays(p):
+                p = p - (eta * self.weight_decay) * p
+            updated.append(self.rule(p, g, eta, *(m[i] for m in ms), **{key: _cast(value, p) for key, value in shared.items()}))
+        new = {name: tree.fill(params, [row[1 + i] for row in updated]) for i, name in enumerate(self.moments)}
+        following = self._rate(t + 1.0) if callable(self.learning_rate) else rate
+        return tree.fill(params, [row[0] for row in updated]), {"t": t + 1.0, "learning_rate": following, **new}
+
+    def rule(self, p: Array, g: Array, eta: Array, *moments: Array, **shared: Array) -> tuple[Array, ...]:
+        """(p, *moments) after one update of one array."""
+        raise NotImplementedError
+
+    def prepare(self, t: Array) -> dict[str, Array]:
+        """What the rule takes besides, computed once a step from t = 1, 2, …: bias corrections."""
+        return {}
+
+    def decays(self, p: Array) -> bool:
+        """Whether weight decay applies to this array."""
+        return True
+
+    def rate(self, slots: dict[str, Any]) -> float:
+        """The learning rate of the next update."""
+        return float(slots["learning_rate"])
+
+    def with_rate(self, value: float) -> Optimizer:
+        """The same optimizer with this constant learning rate."""
+        return replace(self, learning_rate=value)
+
+    def _rate(self, t: Array) -> Array:
+        return self.learning_rate(t) if callable(self.learning_rate) else t * 0.0 + float(self.learning_rate)
+
+    def _clipped(self, grads: Tree) -> Tree:
+        if self.clipvalue is not None:
+            c = self.clipvalue
+            grads = tree.map(lambda g: namespace(g).minimum(namespace(g).maximum(g, -c), c), grads)
+        if self.clipnorm is not None:
+            c = self.clipnorm
+            grads = tree.map(lambda g: g * _shrink(norm([g]), c), grads)
+        if self.global_clipnorm is not None:
+            scale = _shrink(norm(tree.leaves(grads)), self.global_clipnorm)
+            grads = tree.map(lambda g: g * _cast(scale, g), grads)
+        return grads
+
+
+def norm(arrays: list[Array]) -> Array:
+    """√Σ g² over all arrays, as M·√Σ (g/M)² with M = max |g|: no square overflows."""
+    xp = namespace(*arrays)
+    arrays = [g for g in arrays if 0 not in g.shape]
+    largest = [_cast(xp.max(xp.abs(g)), arrays[0]) for g in arrays]
+    m = largest[0]
+    for other in largest[1:]:
+        m = xp.maximum(m, other)
+    safe = xp.where(m > 0, m, xp.ones_like(m))
+    total = safe * 0.0
+    for g in arrays:
+        scaled = g / _cast(safe, g)
+        total = total + _cast(xp.sum(scaled * scaled), total)
+    return m * xp.sqrt(total)
+
+
+def _shrink(n: Array, c: float) -> Array:
+    """min(1, c/n)"""
+    xp = namespace(n)
+    return xp.where(n > c, c / xp.where(n > c, n, xp.ones_like(n)), xp.ones_like(n))
+
+
+def _cast(x: Array, like: Array) -> Array:
+    return x if x.dtype == like.dtype else namespace(x).astype(x, like.dtype)
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """v ← μ·v + g    p ← p − η·v      with nesterov: p ← p − η·(g + μ·v)      Sutskever et al. 2013, as torch.optim.SGD"""
+
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    @property
+    def moments(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("v",) if self.momentum else ()
+
+    def rule(self, p: Array, g: Array, eta: Array, *moments: Array, **shared: Array) -> tuple[Array, ...]:
+        if not moments:
+            return (p - eta * g,)
+        v = self.momentum * moments[0] + g
+        return p - eta * (g + self.momentum * v if self.nesterov else v), v
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """m ← β₁m + (1 − β₁)g    v ← β₂v + (1 − β₂)g²    p ← p − η·m̂/(√v̂ + ε),  m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ)
+
+    Kingma & Ba 2015, algorithm 1 (not its ε̂ form, which Keras has).
+    """
+
+    learning_rate: Any = 1e-3
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    moments: ClassVar[tuple[str, ...]] = ("m", "v")
+
+    def prepare(self, t: Array) -> dict[str, Array]:
+        xp = namespace(t)
+        return {"c1": -xp.expm1(t * math.log(self.beta_1)), "c2": -xp.expm1(t * math.log(self.beta_2))}  # 1 − βᵗ without losing digits
+
+    def rule(self, p: Array, g: Array, eta: Array, *moments: Array, **shared: Array) -> tuple[Array, ...]:
+        xp = namespace(p, g)
+        m, v = moments
+        c1, c2 = shared["c1"], shared["c2"]
+        m = self.beta_1 * m + (1.0 - self.beta_1) * g
+        v = self.beta_2 * v + (1.0 - self.beta_2) * (g * g)
+        return p - (eta / c1) * m / (xp.sqrt(v / c2) + self.epsilon), m, v
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay: p ← p − η·λ·p first.      Loshchilov & Hutter 2019, as torch.optim.AdamW
+
+    Vectors (biases, the scales of normalizations) are not decayed unless decay_vectors=True.
+    """
+
+    weight_decay: float = field(default=0.01, kw_only=True)
+    decay_vectors: bool = field(default=False, kw_only=True)
+
+    def decays(self, p: Array) -> bool:
+        return self.decay_vectors or len(p.shape) > 1
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """v ← ρv + (1 − ρ)g²    p ← p − η·g/(√v + ε)      Tieleman & Hinton 2012"""
+
+    learning_rate: Any = 1e-3
+    rho: float = 0.9
+    epsilon: float = 1e-8
+    moments: ClassVar[tuple[str, ...]] = ("v",)
+
+    def rule(self, p: Array, g: Array, eta: Array, *moments: Array, **shared: Array) -> tuple[Array, ...]:
+        v = self.rho * moments[0] + (1.0 - self.rho) * (g * g)
+        return p - eta * g / (namespace(p, g).sqrt(v) + self.epsilon), v
+
+
+OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
+
+
+def get(optimizer: Any) -> Any:
+    """The optimizer of this name with its defaults; an object with init and step as it is. ValueError with the nearest name."""
+    if isinstance(optimizer, str):
+        if optimizer.lower() in OPTIMIZERS:
+            return OPTIMIZERS[optimizer.lower()]()
+        nearest = difflib.get_close_matches(optimizer.lower(), OPTIMIZERS, 1)
+        hint = f' Did you mean "{nearest[0]}"?' if nearest else ""
+        raise ValueError(f'unknown optimizer "{optimizer}".{hint} There are {", ".join(OPTIMIZERS)}.')
+    if isinstance(optimizer, type):
+        raise TypeError(f"{optimizer.__name__} is a class; write {optimizer.__name__}()")
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "step")):
+        raise TypeError(f"an optimizer is a name, or an object with init and step; {optimizer!r} came")
+    return optimizer
+
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]

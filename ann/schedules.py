@@ -1,0 +1,125 @@
+"""Schedules: the learning rate as a function of t, the number of updates made so far. The first update uses value(0).
+
+Each is written in Array API code of a 0-d array t, so that it runs inside a compiled step.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from backends import namespace
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Constant:
+    """η(t) = value"""
+
+    value: float
+
+    def __call__(self, t: Array) -> Array:
+        return t * 0.0 + self.value
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """η(t) = target·t/steps up to `steps`, then target."""
+
+    target: float
+    steps: int
+
+    def __call__(self, t: Array) -> Array:
+        return self.target * namespace(t).minimum(t / float(self.steps), 1.0)
+
+
+@dataclass(frozen=True)
+class CosineDecay:
+    """η(t) = η₀·((1 − α)·½(1 + cos πs) + α),  s = min(t/decay_steps, 1).      Loshchilov & Hutter 2017
+
+    With warmup_steps: first a line from initial_learning_rate to warmup_target, which then is the η₀ that decays.
+    """
+
+    initial_learning_rate: float
+    decay_steps: int
+    alpha: float = 0.0
+    warmup_target: float | None = None
+    warmup_steps: int = 0
+
+    def __call__(self, t: Array) -> Array:
+        xp = namespace(t)
+        peak = self.initial_learning_rate if self.warmup_target is None else self.warmup_target
+        s = xp.minimum(xp.maximum(t - float(self.warmup_steps), 0.0) / float(self.decay_steps), 1.0)
+        decayed = peak * ((1.0 - self.alpha) * 0.5 * (1.0 + xp.cos(math.pi * s)) + self.alpha)
+        if not self.warmup_steps:
+            return decayed
+        rising = self.initial_learning_rate if self.warmup_target is not None else 0.0
+        return xp.where(t < self.warmup_steps, rising + (peak - rising) * (t / float(self.warmup_steps)), decayed)
+
+
+@dataclass(frozen=True)
+class ExponentialDecay:
+    """η(t) = η₀·rate^(t/decay_steps); with staircase the exponent is rounded down."""
+
+    initial_learning_rate: float
+    decay_steps: int
+    decay_rate: float
+    staircase: bool = False
+
+    def __call__(self, t: Array) -> Array:
+        xp = namespace(t)
+        s = t / float(self.decay_steps)
+        return self.initial_learning_rate * xp.exp(math.log(self.decay_rate) * (xp.floor(s) if self.staircase else s))
+
+
+@dataclass(frozen=True)
+class PolynomialDecay:
+    """η(t) = (η₀ − end)·(1 − s)^power + end,  s = min(t/decay_steps, 1)"""
+
+    initial_learning_rate: float
+    decay_steps: int
+    end_learning_rate: float = 1e-4
+    power: float = 1.0
+
+    def __call__(self, t: Array) -> Array:
+        xp = namespace(t)
+        left = 1.0 - xp.minimum(t / float(self.decay_steps), 1.0)
+        return (self.initial_learning_rate - self.end_learning_rate) * xp.pow(left, self.power) + self.end_learning_rate
+
+
+@dataclass(frozen=True)
+class PiecewiseConstantDecay:
+    """η(t) = values[i] for boundaries[i − 1] < t ≤ boundaries[i]: one value more than boundaries."""
+
+    boundaries: tuple[int, ...]
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "boundaries", tuple(self.boundaries))
+        object.__setattr__(self, "values", tuple(self.values))
+        if len(self.values) != len(self.boundaries) + 1:
+            raise ValueError(f"PiecewiseConstantDecay: {len(self.boundaries)} boundaries need {len(self.boundaries) + 1} values, {len(self.values)} came")
+
+    def __call__(self, t: Array) -> Array:
+        xp = namespace(t)
+        value = t * 0.0 + self.values[0]
+        for boundary, later in zip(self.boundaries, self.values[1:], strict=True):
+            value = xp.where(t > boundary, later + 0.0 * t, value)
+        return value
+
+
+@dataclass(frozen=True)
+class InverseTimeDecay:
+    """η(t) = η₀/(1 + rate·t/decay_steps)"""
+
+    initial_learning_rate: float
+    decay_steps: int
+    decay_rate: float
+
+    def __call__(self, t: Array) -> Array:
+        return self.initial_learning_rate / (1.0 + self.decay_rate * t / float(self.decay_steps))
+
+
+__all__ = ["Constant", "CosineDecay", "ExponentialDecay", "InverseTimeDecay", "PiecewiseConstantDecay", "PolynomialDecay", "Warmup"]
