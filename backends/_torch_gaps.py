@@ -30,8 +30,7 @@ def windows(x: Array, *, size: Any, strides: Any, dilations: Any) -> Array:
 
 def fold(y: Array, *, shape: Any, strides: Any, dilations: Any) -> Array:
     window.check_fold(tuple(y.shape), shape, strides, dilations)
-    x = torch.zeros((y.shape[0], *shape, y.shape[-1]), dtype=y.dtype, device=y.device)
-    return add_windows(torch, x, y, strides, dilations)
+    return add_windows(lambda shape: torch.zeros(shape, dtype=y.dtype, device=y.device), y, shape, strides, dilations)
 
 
 def random_bits(step: Any, like: Array, *, key: tuple[int, int], draw: int, count: int) -> Array:

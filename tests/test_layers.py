@@ -63,8 +63,8 @@ def test_state_used_twice_is_updated_in_order(backend):
 
 def test_layers_are_frozen_configuration_and_show_what_is_not_the_default():
     layer = ann.Dense(64, "relu")
-    assert repr(layer) == "Dense(64, activation='relu')"
-    assert repr(ann.Sequential([layer, ann.relu])) == "Sequential([Dense(64, activation='relu'), relu])"
+    assert repr(layer) == 'Dense(64, "relu")'
+    assert repr(ann.Sequential([layer, ann.relu])) == 'Sequential([Dense(64, "relu"), relu])'
     with pytest.raises(AttributeError):
         layer.units = 3
 

@@ -48,6 +48,7 @@ class Input:
 
 
 @typing.dataclass_transform(frozen_default=True, kw_only_default=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Layer:
     """The base of all layers. Subclasses become frozen dataclasses: their annotated fields are their configuration.
 
@@ -87,14 +88,14 @@ class Layer:
         )
 
     def __repr__(self) -> str:
-        parts = []
-        for item in dataclasses.fields(self):  # type: ignore[arg-type]
+        parts, positional = [], True
+        for item in sorted(dataclasses.fields(self), key=lambda f: f.kw_only):  # type: ignore[arg-type]
             value = getattr(self, item.name)
             required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-            if required:
-                parts.append(_show(value))
-            elif value != item.default:
-                parts.append(f"{item.name}={_show(value)}")
+            if required or value != item.default:
+                parts.append(_show(value) if positional and not item.kw_only else f"{item.name}={_show(value)}")
+            else:
+                positional = False
         return f"{type(self).__name__}({', '.join(parts)})"
 
     @property
@@ -445,4 +446,6 @@ def walk(net: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
 def _show(value: Any) -> str:
     if isinstance(value, tuple) and value and all(isinstance(part, Layer) for part in value):
         return f"[{', '.join(map(repr, value))}]"
+    if isinstance(value, str):
+        return f'"{value}"'
     return repr(value) if not callable(value) or isinstance(value, Layer) else getattr(value, "__name__", repr(value))

@@ -10,6 +10,7 @@ import cupy
 from cupy.lib.stride_tricks import as_strided
 
 from backends.gaps import bits, window
+from backends.numpy.gaps import add_windows
 
 Array = Any
 
@@ -23,11 +24,9 @@ def windows(x: Array, *, size: Any, strides: Any, dilations: Any) -> Array:
 
 
 def fold(y: Array, *, shape: Any, strides: Any, dilations: Any) -> Array:
-    from backends.numpy.gaps import add_windows
-
     window.check_fold(y.shape, shape, strides, dilations)
     with y.device:
-        return add_windows(cupy, cupy.zeros((y.shape[0], *shape, y.shape[-1]), y.dtype), y, strides, dilations)
+        return add_windows(lambda shape: cupy.zeros(shape, y.dtype), y, shape, strides, dilations)
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from backends.gaps import bits, special, window
 from backends.gaps.scatter import _check_rows
 
 Array = Any
-BLOCK = 1 << 13  # entries: a few blocks of float64 fit the first two caches
+BLOCK = 1 << 14  # entries: a few arrays of this size fit the second cache
 
 
 def in_blocks(f: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -46,17 +46,18 @@ def windows(x: Array, *, size: Any, strides: Any, dilations: Any) -> Array:
 
 def fold(y: Array, *, shape: Any, strides: Any, dilations: Any) -> Array:
     window.check_fold(y.shape, shape, strides, dilations)
-    return add_windows(np, np.zeros((y.shape[0], *shape, y.shape[-1]), y.dtype), y, strides, dilations)
+    return add_windows(lambda shape: np.zeros(shape, y.dtype), y, shape, strides, dilations)
 
 
-def add_windows(xp: Any, x: Array, y: Array, strides: Any, dilations: Any) -> Array:
-    """x, fresh zeros, with each offset of the windows added to the places it came from."""
-    r = len(strides)
-    counts, size = y.shape[1 : 1 + r], y.shape[1 + r : 1 + 2 * r]
-    for q in np.ndindex(*size):
-        there = tuple(slice(i * d, i * d + (o - 1) * s + 1, s) for i, d, o, s in zip(q, dilations, counts, strides, strict=True))
-        x[(slice(None), *there)] += y[(slice(None),) * (1 + r) + q]
-    return x
+def add_windows(zeros: Callable[[Any], Array], y: Array, shape: Any, strides: Any, dilations: Any) -> Array:
+    """The windows of one axis after the other added in place to fresh zeros: k₁ + k₂ passes, not k₁·k₂."""
+    for i in range(len(shape) - 1, -1, -1):
+        o, k, s, d = y.shape[1 + i], y.shape[-2], strides[i], dilations[i]
+        x = zeros((*y.shape[: 1 + i], shape[i], *y.shape[2 + i : -2], y.shape[-1]))
+        for q in range(k):
+            x[(slice(None),) * (1 + i) + (slice(q * d, q * d + (o - 1) * s + 1, s),)] += y[..., q, :]
+        y = x
+    return y
 
 
 def random_bits(step: Any, like: Array, *, key: tuple[int, int], draw: int, count: int) -> Array:
