@@ -43,18 +43,28 @@ def truth(name: str, dtype: str) -> list:
 @functools.cache
 def grid(name: str, dtype: str) -> np.ndarray:
     tiny = 1e-300 if dtype == "float64" else 1e-37
-    near = np.concatenate([10.0 ** np.linspace(math.log10(tiny), 0, 40), np.linspace(0.01, 4, 90), np.linspace(4, 13, 40)])
+    near = np.concatenate(
+        [10.0 ** np.linspace(math.log10(tiny), 0, 40), np.linspace(0.01, 4, 90), np.linspace(4, 13, 40)]
+    )
     if name in ("erf", "erfc"):
         tail = 26.0 if dtype == "float64" else 9.0
         x = np.concatenate([near[near < tail], -near, np.linspace(2, tail, 40), [0.0]])
     else:
-        x = np.concatenate([near[near > 1e-30] if name != "trigamma" else near[near > 1e-15], 10.0 ** np.linspace(1, 30, 40)])
+        x = np.concatenate(
+            [near[near > 1e-30] if name != "trigamma" else near[near > 1e-15], 10.0 ** np.linspace(1, 30, 40)]
+        )
         x = np.concatenate([x, 1 + near[:40], 2 - near[:39], [1.4616, 1.5, 2.99999, 3.0, 7.9999, 8.0, 9.9999, 10.0]])
     return np.unique(x.astype(dtype))
 
 
 # name: error bounds (float64, float32)
-BOUNDS = {"erf": (1e-15, 3e-7), "erfc": (2e-15, 1e-6), "lgamma": (1e-14, 3e-6), "digamma": (1e-14, 3e-6), "trigamma": (5e-15, 2e-6)}
+BOUNDS = {
+    "erf": (1e-15, 3e-7),
+    "erfc": (2e-15, 1e-6),
+    "lgamma": (1e-14, 3e-6),
+    "digamma": (1e-14, 3e-6),
+    "trigamma": (5e-15, 2e-6),
+}
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -73,11 +83,18 @@ def test_special_function_has_small_relative_error(backend, name, dtype, version
 
 @pytest.mark.parametrize("name", ["lgamma", "digamma", "trigamma"])
 def test_reflection_to_negative_arguments(backend, name):
-    x = np.concatenate([-np.linspace(0.01, 0.99, 60), -np.linspace(1.05, 1.95, 20), -np.arange(1, 60) - 0.3, [-1e-5, -100.7, -1000.5]])
+    x = np.concatenate(
+        [-np.linspace(0.01, 0.99, 60), -np.linspace(1.05, 1.95, 20), -np.arange(1, 60) - 0.3, [-1e-5, -100.7, -1000.5]]
+    )
     y = backend.to_numpy(getattr(gaps, name).portable(backend.asarray(x)))
     truth = [SPECIAL[name](mpmath.mpf(float(v))) for v in x]
     near = np.abs(x - np.round(x))  # the distance to the pole, which rounding of π·r disturbs by eps
-    assert np.all([abs(mpmath.mpf(float(a)) - t) < 1e-14 * max(1, abs(t)) / min(1, 10 * r) for a, t, r in zip(y, truth, near, strict=True)])
+    assert np.all(
+        [
+            abs(mpmath.mpf(float(a)) - t) < 1e-14 * max(1, abs(t)) / min(1, 10 * r)
+            for a, t, r in zip(y, truth, near, strict=True)
+        ]
+    )
 
 
 def test_special_functions_at_the_ends(backend):
@@ -111,7 +128,11 @@ def chebyshev(f, low, high, n, points=80):
     nodes = [mpmath.cos(mpmath.pi * (k + mpmath.mpf(1) / 2) / points) for k in range(points)]
     values = [f((low + high) / mpmath.mpf(2) + (high - low) / mpmath.mpf(2) * u) for u in nodes]
     return [
-        float((1 + (j > 0)) * sum(v * mpmath.cos(mpmath.pi * j * (k + mpmath.mpf(1) / 2) / points) for k, v in enumerate(values)) / points)
+        float(
+            (1 + (j > 0))
+            * sum(v * mpmath.cos(mpmath.pi * j * (k + mpmath.mpf(1) / 2) / points) for k, v in enumerate(values))
+            / points
+        )
         for j in range(n)
     ]
 
@@ -119,7 +140,11 @@ def chebyshev(f, low, high, n, points=80):
 def scaled_erfc(t):
     z = mpmath.mpf(15) / 4 * (1 - t) / t
     if z > 300:  # the asymptotic series: exp(z²) would overflow the digits
-        return sum((-1) ** k * mpmath.fac2(2 * k - 1) / (2 * z * z) ** k for k in range(12)) / (z * mpmath.sqrt(mpmath.pi)) / t
+        return (
+            sum((-1) ** k * mpmath.fac2(2 * k - 1) / (2 * z * z) ** k for k in range(12))
+            / (z * mpmath.sqrt(mpmath.pi))
+            / t
+        )
     return mpmath.exp(z * z) * mpmath.erfc(z) / t
 
 
@@ -143,7 +168,10 @@ def test_coefficients_are_the_chebyshev_series_they_claim_to_be():
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "int32"])
-@pytest.mark.parametrize(("m", "rest", "length"), [(0, (3,), 4), (1, (), 1), (50, (), 7), (200, (2, 3), 17), (64, (5,), 200), (5, (0,), 3), (33, (2,), 1)])
+@pytest.mark.parametrize(
+    ("m", "rest", "length"),
+    [(0, (3,), 4), (1, (), 1), (50, (), 7), (200, (2, 3), 17), (64, (5,), 200), (5, (0,), 3), (33, (2,), 1)],
+)
 @pytest.mark.parametrize("version", ["native", "portable"])
 def test_scatter_add_sums_the_rows_of_equal_index(backend, dtype, m, rest, length, version):
     u = (10 * rng.normal(size=(m, *rest))).astype(dtype)
@@ -153,7 +181,9 @@ def test_scatter_add_sums_the_rows_of_equal_index(backend, dtype, m, rest, lengt
     np.add.at(want, index, u.astype(float))
     y = f(backend.asarray(frozen(u)), backend.asarray(frozen(index)), length=length)
     assert y.dtype == backend.asarray(u).dtype
-    np.testing.assert_allclose(backend.to_numpy(y), want, rtol=0, atol={"float64": 1e-12, "float32": 2e-4, "int32": 0}[dtype])
+    np.testing.assert_allclose(
+        backend.to_numpy(y), want, rtol=0, atol={"float64": 1e-12, "float32": 2e-4, "int32": 0}[dtype]
+    )
 
 
 def test_scatter_add_keeps_large_and_infinite_rows_apart(backend):
@@ -170,15 +200,19 @@ def test_scatter_add_refuses_shapes_that_disagree(backend):
         gaps.scatter_add(backend.asarray(np.ones((2, 2))), backend.asarray(np.array([0, 1, 1])), length=2)
 
 
-BASIC_KEYS = [1, -1, slice(1, 4), slice(None, None, 2), (slice(None), 2), (..., 0), (None, 1), (slice(3, 0, -1),), slice(None, None, -2),
-              (..., slice(None, None, -1)), (slice(None, None, -1), slice(2, None, -2)), (slice(0, 3, -1),), (2, ..., slice(None, None, -1))]  # fmt: skip
+BASIC_KEYS = [1, -1, slice(1, 4), slice(None, None, 2), (slice(None), 2), (..., 0), (None, 1), (slice(3, 0, -1),),
+slice(None, None, -2),
+              (..., slice(None, None, -1)), (slice(None, None, -1), slice(2, None, -2)), (slice(0, 3, -1),),
+              (2, ..., slice(None, None, -1))]  # fmt: skip
 
 
 @pytest.mark.parametrize("key", BASIC_KEYS, ids=str)
 def test_get_item_and_set_item_by_numbers_and_slices(backend, key):
     x = rng.normal(size=(5, 4, 3))
     template, arrays = split_key(key)
-    full = template if not isinstance(template, tuple) or any(part is Ellipsis for part in template) else (*template, ...)
+    full = (
+        template if not isinstance(template, tuple) or any(part is Ellipsis for part in template) else (*template, ...)
+    )
     if not isinstance(full, tuple):
         full = (full, ...)  # the standard wants all axes or an ellipsis
     a = backend.asarray(frozen(x))
@@ -202,7 +236,9 @@ def test_get_item_and_set_item_by_arrays(backend):
     np.testing.assert_array_equal(backend.to_numpy(gaps.get_item(a, arrays, key=template)), x[rows, cols])
     template, arrays = split_key(a > 0)
     np.testing.assert_array_equal(backend.to_numpy(gaps.get_item(a, arrays, key=template)), x[x > 0])
-    np.testing.assert_array_equal(backend.to_numpy(gaps.set_item(a, 0.0, arrays, key=template)), np.where(x > 0, 0.0, x))
+    np.testing.assert_array_equal(
+        backend.to_numpy(gaps.set_item(a, 0.0, arrays, key=template)), np.where(x > 0, 0.0, x)
+    )
 
 
 # windows
@@ -226,7 +262,9 @@ WINDOWS = [  # shape, size, strides, dilations
 def test_windows_and_their_transpose(backend, shape, size, strides, dilations, version, dtype):
     windows, fold = (gaps.windows, gaps.fold) if version == "native" else (gaps.windows.portable, gaps.fold.portable)
     x = rng.integers(-9, 9, shape).astype(dtype)
-    counts = tuple((n - (k - 1) * d - 1) // s + 1 for n, k, s, d in zip(shape[1:-1], size, strides, dilations, strict=True))
+    counts = tuple(
+        (n - (k - 1) * d - 1) // s + 1 for n, k, s, d in zip(shape[1:-1], size, strides, dilations, strict=True)
+    )
     want = np.zeros((shape[0], *counts, *size, shape[-1]), dtype)
     for p in np.ndindex(*counts):
         for q in np.ndindex(*size):
@@ -244,7 +282,9 @@ def test_windows_of_a_view(backend):
     x = rng.normal(size=(4, 6, 2))
     a = backend.xp.permute_dims(backend.asarray(x), (2, 1, 0))
     y = gaps.windows(a, size=(3,), strides=(2,), dilations=(1,))
-    np.testing.assert_array_equal(backend.to_numpy(y), backend.to_numpy(gaps.windows.portable(a, size=(3,), strides=(2,), dilations=(1,))))
+    np.testing.assert_array_equal(
+        backend.to_numpy(y), backend.to_numpy(gaps.windows.portable(a, size=(3,), strides=(2,), dilations=(1,)))
+    )
 
 
 def test_windows_and_fold_name_what_does_not_fit(backend):
@@ -261,12 +301,18 @@ def test_windows_and_fold_name_what_does_not_fit(backend):
 
 
 EINSUMS = [
-    ("ij,jk->ik", (2, 3), (3, 4)), ("ij,jk", (2, 3), (3, 4)), ("ij->ji", (2, 3)), ("ij->", (2, 3)), ("ii->i", (3, 3)), ("ii", (3, 3)),
-    ("iji->j", (3, 2, 3)), ("iii->i", (3, 3, 3)), ("i,j->ij", (2,), (3,)), ("i,i->", (4,), (4,)), ("i,i->i", (4,), (4,)),
-    ("bij,bjk->bik", (2, 3, 4), (2, 4, 5)), ("...ij,...jk->...ik", (2, 3, 4), (4, 5)), ("...ij,...jk", (2, 1, 3, 4), (5, 4, 2)),
-    ("nhwc,cf->nhwf", (2, 3, 3, 4), (4, 5)), ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)), ("bqhd,bkhd->bhqk", (2, 3, 2, 4), (2, 5, 2, 4)),
-    ("ij,kj->", (2, 3), (4, 3)), ("i,ij,j->", (2,), (2, 3), (3,)), ("ij,ij->j", (3, 2), (3, 2)), ("ik,jk->ji", (2, 3), (4, 3)),
-    ("i...,j->...j", (2, 3), (4,)), ("ij,jk->k", (2, 0), (0, 3)), ("ij,jk->ik", (1, 3), (3, 1)), ("ij,ik->jk", (0, 2), (0, 3)),
+    ("ij,jk->ik", (2, 3), (3, 4)), ("ij,jk", (2, 3), (3, 4)), ("ij->ji", (2, 3)), ("ij->", (2, 3)), ("ii->i", (3,
+    3)), ("ii", (3, 3)),
+    ("iji->j", (3, 2, 3)), ("iii->i", (3, 3, 3)), ("i,j->ij", (2,), (3,)), ("i,i->", (4,), (4,)), ("i,i->i", (4,),
+    (4,)),
+    ("bij,bjk->bik", (2, 3, 4), (2, 4, 5)), ("...ij,...jk->...ik", (2, 3, 4), (4, 5)), ("...ij,...jk", (2, 1, 3, 4),
+    (5, 4, 2)),
+    ("nhwc,cf->nhwf", (2, 3, 3, 4), (4, 5)), ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)),
+    ("bqhd,bkhd->bhqk", (2, 3, 2, 4), (2, 5, 2, 4)),
+    ("ij,kj->", (2, 3), (4, 3)), ("i,ij,j->", (2,), (2, 3), (3,)), ("ij,ij->j", (3, 2), (3, 2)), ("ik,jk->ji", (2,
+    3), (4, 3)),
+    ("i...,j->...j", (2, 3), (4,)), ("ij,jk->k", (2, 0), (0, 3)), ("ij,jk->ik", (1, 3), (3, 1)), ("ij,ik->jk", (0,
+    2), (0, 3)),
     (",i->i", (), (3,)), ("ab,ab,ab->a", (2, 3), (2, 3), (2, 3)), ("...->...", (2, 3)), ("i...->...", (2, 3)),
 ]  # fmt: skip
 
@@ -279,11 +325,21 @@ def test_einsum_equals_numpys(backend, case, dtype):
     y = einsum([backend.asarray(frozen(a)) for a in arrays], subscripts=subscripts)
     want = np.einsum(subscripts, *(a.astype(float) for a in arrays))
     assert tuple(y.shape) == want.shape
-    np.testing.assert_allclose(backend.to_numpy(y), want, rtol=1e-4 if dtype == "float32" else 1e-12, atol=1e-5 if dtype == "float32" else 1e-13)
+    np.testing.assert_allclose(
+        backend.to_numpy(y),
+        want,
+        rtol=1e-4 if dtype == "float32" else 1e-12,
+        atol=1e-5 if dtype == "float32" else 1e-13,
+    )
 
 
 def test_einsum_axes_of_size_one_broadcast(backend):
-    for subscripts, p, q in [("ij,jk->ik", (2, 1), (3, 4)), ("ij,ij->ij", (1, 3), (2, 3)), ("ij,jk->ik", (2, 3), (1, 4)), ("bi,bi->b", (1, 3), (4, 1))]:
+    for subscripts, p, q in [
+        ("ij,jk->ik", (2, 1), (3, 4)),
+        ("ij,ij->ij", (1, 3), (2, 3)),
+        ("ij,jk->ik", (2, 3), (1, 4)),
+        ("bi,bi->b", (1, 3), (4, 1)),
+    ]:
         a, b = rng.normal(size=p), rng.normal(size=q)
         y = einsum([backend.asarray(a), backend.asarray(b)], subscripts=subscripts)
         np.testing.assert_allclose(backend.to_numpy(y), np.einsum(subscripts, a, b), rtol=1e-12)
@@ -291,7 +347,8 @@ def test_einsum_axes_of_size_one_broadcast(backend):
 
 @pytest.mark.parametrize(
     ("subscripts", "message"),
-    [("ij,jk->iz", "'z' in the output"), ("ij->ij", "1 terms for 2 arrays"), ("ijk,jk->i", "the term 'ijk'"), ("ij,ik->jk", "i is 2 and 3"),
+    [("ij,jk->iz", "'z' in the output"), ("ij->ij", "1 terms for 2 arrays"), ("ijk,jk->i", "the term 'ijk'"),
+     ("ij,ik->jk", "i is 2 and 3"),
      ("ij,jk->ii", "once in the output"), ("i.j,jk->ik", "at most one"), ("i...,jk->ik", "lacks the")],
 )  # fmt: skip
 def test_einsum_says_what_does_not_fit(backend, subscripts, message):
@@ -303,7 +360,12 @@ def test_einsum_says_what_does_not_fit(backend, subscripts, message):
 def test_scan_carries_a_state_over_the_leading_axis(backend, reverse):
     x = rng.normal(size=(5, 2))
     xs = {"a": backend.asarray(x), "b": [backend.asarray(x**2)]}
-    carry, ys = gaps.scan(lambda c, v: (c + v["a"], {"sum": c + v["a"], "b": v["b"][0]}), backend.asarray(np.zeros(2)), xs, reverse=reverse)
+    carry, ys = gaps.scan(
+        lambda c, v: (c + v["a"], {"sum": c + v["a"], "b": v["b"][0]}),
+        backend.asarray(np.zeros(2)),
+        xs,
+        reverse=reverse,
+    )
     order = x[::-1] if reverse else x
     sums = np.cumsum(order, axis=0)
     np.testing.assert_allclose(backend.to_numpy(carry), sums[-1])
@@ -316,7 +378,12 @@ def test_scan_with_a_length_and_its_errors(backend):
     one = backend.asarray(np.ones(()))
     carry, ys = gaps.scan(lambda c, _: (c * 2.0, c), one, None, length=4)
     assert float(carry) == 16 and backend.to_numpy(ys).tolist() == [1, 2, 4, 8]
-    for xs, length in ((None, None), (backend.asarray(np.ones((2,))), 3), (backend.asarray(np.ones((0,))), None), (one, None)):
+    for xs, length in (
+        (None, None),
+        (backend.asarray(np.ones((2,))), 3),
+        (backend.asarray(np.ones((0,))), None),
+        (one, None),
+    ):
         with pytest.raises(ValueError, match="scan"):
             gaps.scan(lambda c, x: (c, x), one, xs, length=length)
 

@@ -19,7 +19,12 @@ def windows(x: Array, *, size: Any, strides: Any, dilations: Any) -> Array:
     """A view; it must not be written to, which CuPy cannot enforce."""
     counts = window.window_counts(x.shape[1:-1], size, strides, dilations)
     n, *spatial, c = x.strides
-    steps = (n, *(a * s for a, s in zip(spatial, strides, strict=True)), *(a * d for a, d in zip(spatial, dilations, strict=True)), c)
+    steps = (
+        n,
+        *(a * s for a, s in zip(spatial, strides, strict=True)),
+        *(a * d for a, d in zip(spatial, dilations, strict=True)),
+        c,
+    )
     return as_strided(x, (x.shape[0], *counts, *size, x.shape[-1]), steps)
 
 

@@ -18,7 +18,8 @@ MASK = 0xFFFFFFFF
 def random_bits(step: Any, like: Array, *, key: tuple[int, int], draw: int, count: int) -> Array:
     """y[4·i + j] = word j of Philox4x32-10(key; counter = (i mod 2³², i ÷ 2³², step, draw))      for 4·i + j < count
 
-    step: an integer in 0 … 2³²−1 or a 0-d integer array; like: an array whose library and device are taken, and nothing else;
+    step: an integer in 0 … 2³²−1 or a 0-d integer array; like: an array whose library and device are taken, and
+    nothing else;
     key: two words of 32 bits; draw: an integer in 0 … 2³²−1 → (count,) words as uint32 (torch, where uint32 lacks
     most functions: int64 that holds 0 … 2³²−1).
     Salmon, Moraes, Dror & Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3".

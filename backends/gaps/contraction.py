@@ -14,10 +14,11 @@ Label = Any  # a letter, or ("…", places from the right) for an axis that the 
 
 @gap
 def einsum(arrays: Sequence[Array], *, subscripts: str) -> Array:
-    """y[output] = Σ over the letters not in the output of Π arrays[i][letters of term i]      einsum([a, b], subscripts="ij,jk->ik")
+    """y[output] = Σ over the letters not in the output of Π arrays[i][letters of term i]
 
-    A letter twice in one term takes the diagonal; "..." stands for leading axes that broadcast; without "->" the output
-    has the letters that occur once, in alphabetical order. Axes of size 1 broadcast. Operands are contracted left to right.
+    einsum([a, b], subscripts="ij,jk->ik") is the matrix product. A letter twice in one term takes the diagonal; "..."
+    stands for leading axes that broadcast; without "->" the output has the letters that occur once, in alphabetical
+    order. Axes of size 1 broadcast. Operands are contracted left to right.
     ValueError for terms that do not fit the arrays, an unknown letter in the output, or sizes that differ.
     """
     xp = namespace(*arrays)
@@ -52,7 +53,9 @@ def _parse(subscripts: str, shapes: list[tuple[int, ...]]) -> tuple[list[list[La
         for label, n in zip(labels, shape, strict=True):
             known = sizes.setdefault(label, n)
             if n != known and 1 not in (n, known):
-                raise ValueError(f"einsum {subscripts!r}: {label if isinstance(label, str) else '...'} is {known} and {n}")
+                raise ValueError(
+                    f"einsum {subscripts!r}: {label if isinstance(label, str) else '...'} is {known} and {n}"
+                )
             sizes[label] = n if known == 1 else known
         terms.append(labels)
     ellipsis = [("…", place) for place in range(widest, 0, -1)]
@@ -62,7 +65,9 @@ def _parse(subscripts: str, shapes: list[tuple[int, ...]]) -> tuple[list[list[La
     before, dots, after = out.partition("...")
     for letter in before + after:
         if letter not in sizes or (before + after).count(letter) > 1:
-            raise ValueError(f"einsum {subscripts!r}: {letter!r} in the output must be in a term, and once in the output")
+            raise ValueError(
+                f"einsum {subscripts!r}: {letter!r} in the output must be in a term, and once in the output"
+            )
     if widest and not dots:
         raise ValueError(f"einsum {subscripts!r}: the output lacks the '...' of the terms; sum those axes first")
     return terms, [*before, *(ellipsis if dots else []), *after]
@@ -91,11 +96,15 @@ def _sum_away(x: Array, labels: list[Label], keep: set[Label]) -> tuple[Array, l
     return x, [label for label in labels if label in keep]
 
 
-def _contract(a: Array, of_a: list[Label], b: Array, of_b: list[Label], needed: set[Label]) -> tuple[Array, list[Label]]:
+def _contract(
+    a: Array, of_a: list[Label], b: Array, of_b: list[Label], needed: set[Label]
+) -> tuple[Array, list[Label]]:
     """One product: letters of both that are needed later are a batch, the others are summed in a matmul."""
     xp = namespace(a, b)
     sizes_a, sizes_b = dict(zip(of_a, a.shape, strict=True)), dict(zip(of_b, b.shape, strict=True))
-    narrow_a = [c for c in of_a if c in sizes_b and sizes_a[c] == 1 != sizes_b[c]]  # broadcast: as if the letter were not there
+    narrow_a = [
+        c for c in of_a if c in sizes_b and sizes_a[c] == 1 != sizes_b[c]
+    ]  # broadcast: as if the letter were not there
     narrow_b = [c for c in of_b if c in sizes_a and sizes_b[c] == 1 != sizes_a[c]]
     a, of_a = _sum_away(a, of_a, (needed | set(of_b)) - set(narrow_a))
     b, of_b = _sum_away(b, of_b, (needed | set(of_a) | set(narrow_a)) - set(narrow_b))

@@ -18,9 +18,13 @@ def scan(
     says how often. carry, yₜ: trees; yₜ keeps its structure and shapes. ys stacks its leaves along a new axis 0.
     ValueError when sizes differ, or when there is no step at all (the shapes of y would be unknown).
     """
-    sizes = {leaf.shape[0] if leaf.shape else None for leaf in tree.leaves(xs)} | ({length} if length is not None else set())
+    sizes = {leaf.shape[0] if leaf.shape else None for leaf in tree.leaves(xs)} | (
+        {length} if length is not None else set()
+    )
     if len(sizes) != 1 or None in sizes:
-        raise ValueError(f"scan: leading sizes and length must be one number; they are {sorted(map(str, sizes)) or 'none'}")
+        raise ValueError(
+            f"scan: leading sizes and length must be one number; they are {sorted(map(str, sizes)) or 'none'}"
+        )
     count = sizes.pop()
     if not count:
         raise ValueError("scan: there is no step to take, the leading size is 0")

@@ -18,7 +18,8 @@ def scatter_add(u: Array, index: Array, *, length: int) -> Array:
     u (m, …), index (m,) of integers in 0 … length−1 (not checked: it would wait for the device) → y (length, …).
     ValueError when the sizes disagree.
 
-    The rows are sorted by index; then log₂ m steps, each adding the row 1, 2, 4, … before it in the same segment, leave the
+    The rows are sorted by index; then log₂ m steps, each adding the row 1, 2, 4, … before it in the same segment,
+    leave the
     sum of a segment in its last row. The order of summation is a tree of depth log₂ m: deterministic, as accurate as
     pairwise summation, in the dtype of u, and a large or infinite value stays in its own segment.
     """
@@ -58,7 +59,8 @@ def get_item(x: Array, arrays: list[Array], *, key: Any) -> Array:
 def set_item(x: Array, value: Any, arrays: list[Array], *, key: Any) -> Array:
     """y = x, but y[key] = value: a new array; x stays as it is.
 
-    value: an array that broadcasts to x[key], or a Python number. Integer index arrays work where the library takes them in
+    value: an array that broadcasts to x[key], or a Python number. Integer index arrays work where the library takes
+    them in
     an assignment; of equal places one wins, which one is open.
     """
     xp = namespace(x)

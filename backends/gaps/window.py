@@ -1,4 +1,4 @@
-"""Sliding windows over the spatial axes, and their transpose: what convolution and pooling, and their gradients, are made of."""
+"""Sliding windows over the spatial axes, and their transpose: what convolution and pooling are made of."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def window_counts(shape: Sizes, size: Sizes, strides: Sizes, dilations: Sizes) -
         raise ValueError(f"windows: size {size}, strides {strides}, dilations {dilations}; wanted numbers from 1")
     for i, (n, k, d) in enumerate(zip(shape, size, dilations, strict=True)):
         if (k - 1) * d + 1 > n:
-            raise ValueError(f"windows: spatial axis {i} has size {n}, the window spans {(k - 1) * d + 1}; pad it, or take a smaller window")
+            raise ValueError(
+                f"windows: spatial axis {i} has size {n}, the window spans {(k - 1) * d + 1}; "
+                "pad it, or take a smaller window"
+            )
     return tuple((n - (k - 1) * d - 1) // s + 1 for n, k, s, d in zip(shape, size, strides, dilations, strict=True))
 
 

@@ -1,4 +1,5 @@
-"""NumPy's own versions of the gap functions: views, sums in place on fresh memory, work in blocks that stay in the cache."""
+"""NumPy's own versions of the gap functions: views, sums in place on fresh memory, work in blocks that stay in the
+cache."""
 
 from __future__ import annotations
 
@@ -40,7 +41,12 @@ def scatter_add(u: Array, index: Array, *, length: int) -> Array:
 def windows(x: Array, *, size: Any, strides: Any, dilations: Any) -> Array:
     counts = window.window_counts(x.shape[1:-1], size, strides, dilations)
     n, *spatial, c = x.strides
-    steps = (n, *(a * s for a, s in zip(spatial, strides, strict=True)), *(a * d for a, d in zip(spatial, dilations, strict=True)), c)
+    steps = (
+        n,
+        *(a * s for a, s in zip(spatial, strides, strict=True)),
+        *(a * d for a, d in zip(spatial, dilations, strict=True)),
+        c,
+    )
     return as_strided(x, (x.shape[0], *counts, *size, x.shape[-1]), steps, writeable=False)
 
 
@@ -91,5 +97,7 @@ def random_bits(step: Any, like: Array, *, key: tuple[int, int], draw: int, coun
 
 
 def gaps() -> dict[str, Callable[..., Any]]:
-    elementwise = {name: in_blocks(getattr(special, name).portable) for name in ("erf", "erfc", "lgamma", "digamma", "trigamma")}
+    elementwise = {
+        name: in_blocks(getattr(special, name).portable) for name in ("erf", "erfc", "lgamma", "digamma", "trigamma")
+    }
     return {"scatter_add": scatter_add, "windows": windows, "fold": fold, "random_bits": random_bits, **elementwise}
