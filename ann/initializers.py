@@ -69,11 +69,10 @@ class TruncatedNormal:
     stddev: float = 0.05
 
     def __call__(self, shape: Shape, stream: Stream) -> Array:
-        z = stream.normal(shape, dtype="float64")
-        draw = 1
+        z, draw = stream.normal(shape, dtype="float64"), stream.draw
         while (outside := host.abs(z) > 2.0).any():
-            z = host.where(outside, stream.at(stream.step, draw).normal(shape, dtype="float64"), z)
             draw += 1
+            z = host.where(outside, stream.at(stream.step, draw).normal(shape, dtype="float64"), z)
         return self.mean + self.stddev * z
 
 
@@ -128,21 +127,30 @@ class Identity:
         return self.gain * host.eye(*shape)
 
 
-# Glorot & Bengio 2010; He et al. 2015; LeCun et al. 1998
+zeros, ones = Constant(0.0), Constant(1.0)
+random_uniform, random_normal, truncated_normal = RandomUniform(), RandomNormal(), TruncatedNormal()
+glorot_uniform = VarianceScaling(1.0, "fan_avg", "uniform")  # Glorot & Bengio 2010
+glorot_normal = VarianceScaling(1.0, "fan_avg")
+he_uniform = VarianceScaling(2.0, "fan_in", "uniform")  # He et al. 2015
+he_normal = VarianceScaling(2.0, "fan_in")
+lecun_uniform = VarianceScaling(1.0, "fan_in", "uniform")  # LeCun et al. 1998
+lecun_normal = VarianceScaling(1.0, "fan_in")
+orthogonal, identity = Orthogonal(), Identity()
+
 INITIALIZERS: dict[str, Callable[[Shape, Stream], Array]] = {
-    "zeros": Constant(0.0),
-    "ones": Constant(1.0),
-    "random_uniform": RandomUniform(),
-    "random_normal": RandomNormal(),
-    "truncated_normal": TruncatedNormal(),
-    "glorot_uniform": VarianceScaling(1.0, "fan_avg", "uniform"),
-    "glorot_normal": VarianceScaling(1.0, "fan_avg"),
-    "he_uniform": VarianceScaling(2.0, "fan_in", "uniform"),
-    "he_normal": VarianceScaling(2.0, "fan_in"),
-    "lecun_uniform": VarianceScaling(1.0, "fan_in", "uniform"),
-    "lecun_normal": VarianceScaling(1.0, "fan_in"),
-    "orthogonal": Orthogonal(),
-    "identity": Identity(),
+    "zeros": zeros,
+    "ones": ones,
+    "random_uniform": random_uniform,
+    "random_normal": random_normal,
+    "truncated_normal": truncated_normal,
+    "glorot_uniform": glorot_uniform,
+    "glorot_normal": glorot_normal,
+    "he_uniform": he_uniform,
+    "he_normal": he_normal,
+    "lecun_uniform": lecun_uniform,
+    "lecun_normal": lecun_normal,
+    "orthogonal": orthogonal,
+    "identity": identity,
 }
 
 

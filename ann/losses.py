@@ -7,12 +7,13 @@ or one whose examples are all ignored, has loss 0 and gradient 0. Classes (`Cate
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ann.autodiff import primitive
-from ann.functions import log_softmax
+from ann.functions import log_softmax, sigmoid
 from backends import host, library_of, namespace
 from backends.gaps import device
 
@@ -33,7 +34,7 @@ def _negative_log(p: Array, target: Array) -> Any:
     xp = namespace(p, target)
     safe = xp.where(p > 0, p, xp.ones_like(p))
     logp = xp.where(p > 0, xp.maximum(xp.log(safe), -100.0), xp.full_like(p, -100.0))
-    floor = 3.7835e-44 if "64" in str(p.dtype) else 1e-37  # e⁻¹⁰⁰; above the smallest normal float32
+    floor = math.exp(-100.0) if "64" in str(p.dtype) else 1e-37  # 1/p must not overflow
     return -xp.sum(target * logp, axis=-1), lambda dy: -xp.expand_dims(dy, axis=-1) * target / xp.maximum(p, floor), None
 
 
@@ -41,9 +42,16 @@ def _negative_log(p: Array, target: Array) -> Any:
 def _binary_from_logits(z: Array, y: Array) -> Any:
     """ℓ = max(z, 0) − z·y + log(1 + e^−|z|)      dz = dℓ·(σ(z) − y)"""
     xp = namespace(z, y)
-    e = xp.exp(-xp.abs(z))
-    sigma = xp.where(z >= 0, 1.0 / (1.0 + e), e / (1.0 + e))
-    return xp.maximum(z, 0.0) - z * y + xp.log1p(e), lambda dy: dy * (sigma - y), None
+    return xp.maximum(z, 0.0) - z * y + xp.log1p(xp.exp(-xp.abs(z))), lambda dy: dy * (sigmoid(z) - y), None
+
+
+@primitive
+def _huber(d: Array, *, delta: float) -> Any:
+    """h = ½d² where |d| ≤ δ, else δ·(|d| − ½δ)      dd = dh·min(max(d, −δ), δ)"""
+    xp = namespace(d)
+    size = xp.abs(d)
+    small = xp.minimum(size, delta)
+    return small * (size - 0.5 * small), lambda dy: dy * xp.minimum(xp.maximum(d, -delta), delta)
 
 
 def categorical_crossentropy(
@@ -57,14 +65,15 @@ def categorical_crossentropy(
     s: label_smoothing; ignore_class: examples with this label do not count. ValueError for other shapes.
     """
     xp = namespace(y_true, y_pred)
+    _floating(y_pred, "categorical_crossentropy")
     k = y_pred.shape[-1]
     valid = None
     if is_indices(y_true, y_pred):
         index = xp.squeeze(y_true, axis=-1) if y_true.ndim == y_pred.ndim else y_true
+        classes = xp.arange(k, device=device(index))
+        index = index if index.dtype == classes.dtype else xp.astype(index, classes.dtype)  # 1000 classes do not fit uint8
         if ignore_class is not None:
             valid = index != ignore_class
-            index = xp.where(valid, index, xp.zeros_like(index))  # a label that does not count must not reach outside
-        classes = xp.arange(k, dtype=index.dtype, device=device(index))
         target = xp.astype(xp.expand_dims(index, axis=-1) == classes, y_pred.dtype)
     else:
         if tuple(y_true.shape) != tuple(y_pred.shape):
@@ -118,11 +127,9 @@ def mean_absolute_error(y_true: Array, y_pred: Array, *, sample_weight: Array | 
 
 
 def huber(y_true: Array, y_pred: Array, *, delta: float = 1.0, sample_weight: Array | None = None, reduction: str = "mean") -> Array:
-    """ℓ = mean h(d), d = y_pred − y_true: h = ½d² where |d| ≤ δ, else δ·(|d| − ½δ)      Huber 1964"""
-    xp = namespace(y_true, y_pred)
-    size = xp.abs(y_pred - _alike(y_true, y_pred, "huber"))
-    small = xp.minimum(size, delta)
-    return reduce(per_example(small * (size - 0.5 * small)), sample_weight, None, reduction)
+    """ℓ = mean h(d), d = y_pred − y_true: h = ½d² where |d| ≤ δ, else δ·(|d| − ½δ)      dy_pred = min(max(d, −δ), δ)/size      Huber 1964"""
+    d = y_pred - _alike(y_true, y_pred, "huber")
+    return reduce(per_example(_huber(d, delta=delta)), sample_weight, None, reduction)
 
 
 # ------------------------------------------------------------------------------------------------------- together
@@ -169,9 +176,15 @@ def is_indices(y_true: Array, y_pred: Array) -> bool:
 
 def _alike(y_true: Array, y_pred: Array, name: str) -> Array:
     """The targets in the dtype of the predictions; ValueError unless the shapes agree: (n,) against (n, 1) would broadcast."""
+    _floating(y_pred, name)
     if tuple(y_true.shape) != tuple(y_pred.shape):
         raise ValueError(f"{name}: y_true has shape {tuple(y_true.shape)}, y_pred {tuple(y_pred.shape)}; they must agree")
     return y_true if y_true.dtype == y_pred.dtype else namespace(y_true).astype(y_true, y_pred.dtype)
+
+
+def _floating(y_pred: Array, name: str) -> None:
+    if not namespace(y_pred).isdtype(y_pred.dtype, "real floating"):
+        raise TypeError(f"{name}: y_pred holds floats, it is {_show(y_pred)}. Is the order (y_true, y_pred)?")
 
 
 def check_labels(y: Array, k: int, loss: str, name: str) -> None:

@@ -3,8 +3,9 @@
     slots = opt.init(params)
     params, slots = opt.step(params, grads, slots)
 
-slots: a dict of trees; "t" counts the updates and "learning_rate" is the rate, both 0-d arrays beside the parameters.
-The arithmetic is that of torch.optim; what is Keras's is the meaning of weight_decay: decoupled, p ← p − η·λ·p.
+slots: a dict of trees; "t" (int32) counts the updates and "learning_rate" is the next rate, 0-d arrays beside the parameters.
+The arithmetic is that of torch.optim; what is Keras's is the meaning of weight_decay: decoupled, p ← p − η·λ·p. (torch's
+weight_decay of SGD, Adam and RMSprop, a term in the gradient, is called l2 here.)
 """
 
 from __future__ import annotations
@@ -26,16 +27,17 @@ Tree = Any
 class Optimizer:
     """What all have in common. learning_rate: a number, or a schedule η(t); t counts the updates from 0.
 
-    weight_decay: λ; clipvalue: each entry of the gradient to ±c; clipnorm: each gradient to norm c; global_clipnorm: all
-    gradients together to norm c.
+    weight_decay: λ; l2: g ← g + l2·p; clipvalue: each entry of the gradient to ±c; clipnorm: each gradient to norm c;
+    global_clipnorm: all gradients together to norm c: g ← g·min(1, c/‖g‖).
     """
 
     learning_rate: Any = 0.01
     weight_decay: float = field(default=0.0, kw_only=True)
+    l2: float = field(default=0.0, kw_only=True)
     clipvalue: float | None = field(default=None, kw_only=True)
     clipnorm: float | None = field(default=None, kw_only=True)
     global_clipnorm: float | None = field(default=None, kw_only=True)
-    moments: ClassVar[tuple[str, ...]] = ()  # the trees of zeros that start the slots
+    moments: ClassVar[tuple[str, ...]] = ()  # the names of the trees in the slots
 
     def __post_init__(self) -> None:
         who = type(self).__name__
@@ -44,8 +46,12 @@ class Optimizer:
         for name in ("clipvalue", "clipnorm", "global_clipnorm"):
             if (value := getattr(self, name)) is not None and not value > 0:
                 raise ValueError(f"{who}: {name} is positive, {value!r} came")
-        if not 0 <= self.weight_decay:
-            raise ValueError(f"{who}: weight_decay is not negative, {self.weight_decay!r} came")
+        for name in ("weight_decay", "l2", "epsilon"):
+            if not getattr(self, name, 0.0) >= 0:
+                raise ValueError(f"{who}: {name} is not negative, {getattr(self, name)!r} came")
+        for name in ("momentum", "beta_1", "beta_2", "rho"):
+            if not 0 <= getattr(self, name, 0.0) < 1:
+                raise ValueError(f"{who}: {name} is at least 0 and less than 1, {getattr(self, name)!r} came")
 
     def init(self, params: Tree) -> dict[str, Any]:
         """The slots before the first step."""
@@ -54,30 +60,35 @@ class Optimizer:
             return {"t": None, "learning_rate": None, **{name: {} for name in self.moments}}
         like = leaves[0]
         xp = namespace(like)
-        t = xp.zeros((), dtype=like.dtype, device=device(like))
-        zeros = {name: tree.map(lambda p: namespace(p).zeros_like(p), params) for name in self.moments}
-        return {"t": t, "learning_rate": self._rate(t), **zeros}
+        t = xp.zeros((), dtype=xp.int32, device=device(like))
+        zeros = {name: tree.map(self.start, params) for name in self.moments}
+        return {"t": t, "learning_rate": self._rate(_cast(t, like)), **zeros}
 
     def step(self, params: Tree, grads: Tree, slots: dict[str, Any]) -> tuple[Tree, dict[str, Any]]:
         """(params, slots) after one update; nothing that came is written to."""
         if slots["t"] is None:
             return params, slots
-        t = slots["t"]
-        rate = self._rate(t) if callable(self.learning_rate) else slots["learning_rate"]
-        grads = self._clipped(grads)
         ps = tree.leaves(params)
-        gs = tree.leaves(tree.map(lambda p, g: g, params, grads))
-        ms = [tree.leaves(slots[name]) for name in self.moments]
+        gs = _beside(params, self._clipped(grads))
+        ms = [_beside(params, slots[name]) for name in self.moments]
+        t = _cast(slots["t"], ps[0])
+        rate = self._rate(t) if callable(self.learning_rate) else slots["learning_rate"]
         shared = self.prepare(t + 1.0)
         updated = []
         for i, (p, g) in enumerate(zip(ps, gs, strict=True)):
             eta = _cast(rate, p)
+            if self.l2:
+                g = g + self.l2 * p
             if self.weight_decay and self.decays(p):
                 p = p - (eta * self.weight_decay) * p
             updated.append(self.rule(p, g, eta, *(m[i] for m in ms), **{key: _cast(value, p) for key, value in shared.items()}))
         new = {name: tree.fill(params, [row[1 + i] for row in updated]) for i, name in enumerate(self.moments)}
         following = self._rate(t + 1.0) if callable(self.learning_rate) else rate
-        return tree.fill(params, [row[0] for row in updated]), {"t": t + 1.0, "learning_rate": following, **new}
+        return tree.fill(params, [row[0] for row in updated]), {"t": slots["t"] + 1, "learning_rate": following, **new}
+
+    def start(self, p: Array) -> Array:
+        """The moments of one array before the first step."""
+        return namespace(p).zeros_like(p)
 
     def rule(self, p: Array, g: Array, eta: Array, *moments: Array, **shared: Array) -> tuple[Array, ...]:
         """(p, *moments) after one update of one array."""
@@ -115,10 +126,18 @@ class Optimizer:
         return grads
 
 
+def _beside(params: Tree, other: Tree) -> list[Array]:
+    """The leaves of another tree, matched by key, in the order of the parameters."""
+    return tree.leaves(tree.map(lambda p, x: x, params, other))
+
+
 def norm(arrays: list[Array]) -> Array:
     """√Σ g² over all arrays, as M·√Σ (g/M)² with M = max |g|: no square overflows."""
     xp = namespace(*arrays)
+    like = arrays[0]
     arrays = [g for g in arrays if 0 not in g.shape]
+    if not arrays:
+        return xp.zeros((), dtype=like.dtype, device=device(like))
     largest = [_cast(xp.max(xp.abs(g)), arrays[0]) for g in arrays]
     m = largest[0]
     for other in largest[1:]:
@@ -163,26 +182,36 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """m ← β₁m + (1 − β₁)g    v ← β₂v + (1 − β₂)g²    p ← p − η·m̂/(√v̂ + ε),  m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ)
 
-    Kingma & Ba 2015, algorithm 1 (not its ε̂ form, which Keras has).
+    amsgrad: u ← max(u, v), and û = u/(1 − β₂ᵗ) stands for v̂.
+    Kingma & Ba 2015, algorithm 1 (not its ε̂ form, which Keras has); Reddi et al. 2018, as torch.optim.Adam.
     """
 
     learning_rate: Any = 1e-3
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
-    moments: ClassVar[tuple[str, ...]] = ("m", "v")
+    amsgrad: bool = False
+
+    @property
+    def moments(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("m", "v", "u") if self.amsgrad else ("m", "v")
 
     def prepare(self, t: Array) -> dict[str, Array]:
-        xp = namespace(t)
-        return {"c1": -xp.expm1(t * math.log(self.beta_1)), "c2": -xp.expm1(t * math.log(self.beta_2))}  # 1 − βᵗ without losing digits
+        return {"c1": _correction(self.beta_1, t), "c2": _correction(self.beta_2, t)}
 
     def rule(self, p: Array, g: Array, eta: Array, *moments: Array, **shared: Array) -> tuple[Array, ...]:
         xp = namespace(p, g)
-        m, v = moments
+        m, v, *u = moments
         c1, c2 = shared["c1"], shared["c2"]
         m = self.beta_1 * m + (1.0 - self.beta_1) * g
         v = self.beta_2 * v + (1.0 - self.beta_2) * (g * g)
-        return p - (eta / c1) * m / (xp.sqrt(v / c2) + self.epsilon), m, v
+        u = [xp.maximum(u[0], v)] if u else []
+        return p - (eta / c1) * m / (xp.sqrt((u[0] if u else v) / c2) + self.epsilon), m, v, *u
+
+
+def _correction(beta: float, t: Array) -> Array:
+    """1 − βᵗ without losing digits."""
+    return -namespace(t).expm1(t * math.log(beta)) if beta else t * 0.0 + 1.0
 
 
 @dataclass(frozen=True)
@@ -213,7 +242,24 @@ class RMSprop(Optimizer):
         return p - eta * g / (namespace(p, g).sqrt(v) + self.epsilon), v
 
 
-OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop}
+@dataclass(frozen=True)
+class Adagrad(Optimizer):
+    """G ← G + g²    p ← p − η·g/(√G + ε)      Duchi et al. 2011"""
+
+    learning_rate: Any = 1e-3
+    initial_accumulator_value: float = 0.0
+    epsilon: float = 1e-10
+    moments: ClassVar[tuple[str, ...]] = ("G",)
+
+    def start(self, p: Array) -> Array:
+        return namespace(p).full_like(p, self.initial_accumulator_value)
+
+    def rule(self, p: Array, g: Array, eta: Array, *moments: Array, **shared: Array) -> tuple[Array, ...]:
+        G = moments[0] + g * g
+        return p - eta * g / (namespace(p, g).sqrt(G) + self.epsilon), G
+
+
+OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "adagrad": Adagrad}
 
 
 def get(optimizer: Any) -> Any:
@@ -231,4 +277,4 @@ def get(optimizer: Any) -> Any:
     return optimizer
 
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]

@@ -39,7 +39,8 @@ class Warmup:
 class CosineDecay:
     """η(t) = η₀·((1 − α)·½(1 + cos πs) + α),  s = min(t/decay_steps, 1).      Loshchilov & Hutter 2017
 
-    With warmup_steps: first a line from initial_learning_rate to warmup_target, which then is the η₀ that decays.
+    With warmup_steps: first a line from initial_learning_rate to warmup_target, which then is the η₀ that decays; without a
+    warmup_target a line from 0 to initial_learning_rate (where Keras has no warm-up).
     """
 
     initial_learning_rate: float
@@ -112,14 +113,16 @@ class PiecewiseConstantDecay:
 
 @dataclass(frozen=True)
 class InverseTimeDecay:
-    """η(t) = η₀/(1 + rate·t/decay_steps)"""
+    """η(t) = η₀/(1 + rate·t/decay_steps); with staircase the quotient t/decay_steps is rounded down."""
 
     initial_learning_rate: float
     decay_steps: int
     decay_rate: float
+    staircase: bool = False
 
     def __call__(self, t: Array) -> Array:
-        return self.initial_learning_rate / (1.0 + self.decay_rate * t / float(self.decay_steps))
+        s = t / float(self.decay_steps)
+        return self.initial_learning_rate / (1.0 + self.decay_rate * (namespace(t).floor(s) if self.staircase else s))
 
 
 __all__ = ["Constant", "CosineDecay", "ExponentialDecay", "InverseTimeDecay", "PiecewiseConstantDecay", "PolynomialDecay", "Warmup"]

@@ -26,12 +26,12 @@ def identity(x: Array) -> Any:
 def sigmoid(x: Array) -> Any:
     """y = 1/(1 + e⁻ˣ)      dx = dy·σ(x)·σ(−x)
 
-    Any x; y in (0, 1). Written with e^−|x|, which cannot overflow; the derivative keeps its digits where y rounds to 1.
+    Any x; y in (0, 1). Written with e^−|x|, which cannot overflow; σ(−x) keeps its digits where 1 − y has none.
     """
     xp = namespace(x)
     e = xp.exp(-xp.abs(x))
     y = xp.where(x >= 0, 1.0 / (1.0 + e), e / (1.0 + e))
-    return y, lambda dy: dy * (e / ((1.0 + e) * (1.0 + e)))
+    return y, lambda dy: dy * sigmoid(x) * sigmoid(-x)  # not through |x|, whose derivative at 0 would spoil the higher orders
 
 
 @primitive
@@ -53,8 +53,7 @@ def relu(x: Array) -> Any:
 def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Any:
     """y = x where x > 0, else a·x      dx = dy where x > 0, else a·dy      a: negative_slope (at x = 0 too)"""
     xp = namespace(x)
-    slope = xp.astype(x > 0, x.dtype) * (1.0 - negative_slope) + negative_slope
-    return x * slope, lambda dy: dy * slope
+    return xp.where(x > 0, x, x * negative_slope), lambda dy: xp.where(x > 0, dy, dy * negative_slope)
 
 
 @primitive
@@ -106,7 +105,7 @@ def gelu(x: Array, *, approximate: str | None = None) -> Any:
     xp = namespace(x)
     if approximate is None:
         cdf = 0.5 * erfc(x * -math.sqrt(0.5))
-        z = xp.minimum(xp.abs(x), 50.0)  # beyond it the density is 0, and z² must not overflow
+        z = xp.minimum(xp.maximum(x, -50.0), 50.0)  # beyond ±50 the density is 0, and z² must not overflow
         return x * cdf, lambda dy: dy * (cdf + x * (xp.exp(-0.5 * z * z) * (1.0 / math.sqrt(2.0 * math.pi))))
     if approximate != "tanh":
         raise ValueError(f'gelu: approximate is None or "tanh", {approximate!r} came')

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from ann.autodiff import primitive
+from ann.functions.linear import in_rows
 from backends import namespace
 from backends.gaps import device, fold, windows
 
@@ -66,13 +68,6 @@ def crop(x: Array, pads: tuple[tuple[int, int], ...]) -> Array:
     return x[(slice(None), *cuts, ...)]
 
 
-def product(sizes: Any) -> int:
-    n = 1
-    for size in sizes:
-        n *= size
-    return n
-
-
 @primitive(joint=True)
 def conv(x: Array, w: Array, b: Array | None = None, *, strides: Any = 1, padding: Any = "valid", dilations: Any = 1, groups: int = 1) -> Any:
     """y[o] = Σₖ x[o·s + k·d]·w[k] + b   over the window k and the channels.
@@ -81,12 +76,13 @@ def conv(x: Array, w: Array, b: Array | None = None, *, strides: Any = 1, paddin
         dW = Xᵀ·dy      dX = dy·Wᵀ, folded back onto x      db = Σ dy
 
     x (n, L₁ … Lᵣ, c), w (k₁ … kᵣ, c/groups, f), b (f,) → y (n, o₁ … oᵣ, f). With groups, channels and filters are cut
-    into as many parts that see only each other. ValueError when the shapes disagree.
+    into as many parts that see only each other. strides s, dilations d: a number or one an axis; padding: "valid", "same"
+    (⌈L/s⌉ windows, the odd zero after, as Keras), numbers or pairs. ValueError when the shapes disagree.
     """
     xp = namespace(x, w, b)
     rank = w.ndim - 2
     size, (c, f) = tuple(w.shape[:rank]), w.shape[rank:]
-    if rank < 1 or x.ndim != rank + 2 or x.shape[-1] != c * groups or f % groups or (b is not None and tuple(b.shape) != (f,)):
+    if groups < 1 or rank < 1 or 0 in (c, f) or x.ndim != rank + 2 or x.shape[-1] != c * groups or f % groups or (b is not None and tuple(b.shape) != (f,)):
         bias = "" if b is None else f", b {tuple(b.shape)}"
         raise ValueError(
             f"conv: x {tuple(x.shape)}, w {tuple(w.shape)}{bias}, {groups} group{'s' * (groups > 1)}; "
@@ -98,35 +94,31 @@ def conv(x: Array, w: Array, b: Array | None = None, *, strides: Any = 1, paddin
     lengths = tuple(padded.shape[1:-1])
     view = windows(padded, size=size, strides=strides, dilations=dilations)
     space = tuple(view.shape[1 : 1 + rank])
-    n, k, g = product(view.shape[: 1 + rank]), product(size) * c, f // groups
-
-    def matrix(part: int) -> Array:
-        """The windows of one group as rows."""
-        return xp.reshape(view[..., part * c : (part + 1) * c] if groups > 1 else view, (n, k))
-
-    def weights(part: int) -> Array:
-        return xp.reshape(w[..., part * g : (part + 1) * g] if groups > 1 else w, (k, g))
-
-    y = joined(xp, [xp.matmul(matrix(i), weights(i)) for i in range(groups)])
-    if b is not None:
-        y = y + b
-    y = xp.reshape(y, (x.shape[0], *space, f))
+    k, g = math.prod(size) * c, f // groups
+    matrices = [in_rows(part, (k,)) for part in parts_of(view, groups)]  # the windows as rows, one matrix a group
+    weights = [xp.reshape(part, (k, g)) for part in parts_of(w, groups)]
+    y = joined([xp.matmul(m, u) for m, u in zip(matrices, weights, strict=True)])
+    y = in_rows(y if b is None else y + b, (*space, f))
 
     def back(dy: Array) -> tuple[Any, ...]:
-        rows = xp.reshape(dy, (n, f))
-        parts = [rows[:, i * g : (i + 1) * g] if groups > 1 else rows for i in range(groups)]
-        dw = joined(xp, [xp.reshape(xp.matmul(xp.matrix_transpose(matrix(i)), parts[i]), (*size, c, g)) for i in range(groups)])
-        dview = joined(
-            xp, [xp.reshape(xp.matmul(parts[i], xp.matrix_transpose(weights(i))), (x.shape[0], *space, *size, c)) for i in range(groups)]
-        )
-        dx = crop(fold(dview, shape=lengths, strides=strides, dilations=dilations), pads)
+        rows = in_rows(dy, (f,))
+        parts = parts_of(rows, groups)
+        dw = joined([xp.reshape(xp.matmul(xp.matrix_transpose(m), r), (*size, c, g)) for m, r in zip(matrices, parts, strict=True)])
+        dviews = [in_rows(xp.matmul(r, xp.matrix_transpose(u)), (*space, *size, c)) for r, u in zip(parts, weights, strict=True)]
+        dx = crop(fold(joined(dviews), shape=lengths, strides=strides, dilations=dilations), pads)
         return dx, dw, None if b is None else xp.sum(rows, axis=0)
 
     return y, back
 
 
-def joined(xp: Any, parts: list[Array]) -> Array:
-    return parts[0] if len(parts) == 1 else xp.concat(parts, axis=-1)
+def parts_of(x: Array, groups: int) -> list[Array]:
+    """x cut along its last axis into so many equal parts."""
+    n = x.shape[-1] // groups
+    return [x] if groups == 1 else [x[..., i * n : (i + 1) * n] for i in range(groups)]
+
+
+def joined(parts: list[Array]) -> Array:
+    return parts[0] if len(parts) == 1 else namespace(*parts).concat(parts, axis=-1)
 
 
 def _ranked(rank: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ann.autodiff import primitive
@@ -19,16 +20,18 @@ def linear(x: Array, w: Array, b: Array | None = None) -> Any:
     ValueError when x, w and b disagree.
     """
     xp = namespace(x, w, b)
-    if w.ndim != 2 or x.ndim < 1 or x.shape[-1] != w.shape[0] or (b is not None and tuple(b.shape) != (w.shape[1],)):
+    if w.ndim != 2 or x.ndim < 1 or (b is not None and tuple(b.shape) != (w.shape[1],)):
         bias = "" if b is None else f", b {tuple(b.shape)}"
         raise ValueError(f"linear: x {tuple(x.shape)}, w {tuple(w.shape)}{bias}; wanted: x (..., d), w (d, k), b (k,)")
+    if x.shape[-1] != w.shape[0]:
+        raise ValueError(f"linear: x has {x.shape[-1]} features, w {tuple(w.shape)} takes {w.shape[0]}")
     y = xp.matmul(x, w)
     if b is not None:
         y = y + b
     d, k = w.shape
 
     def rows(a: Array, width: int) -> Array:
-        return a if a.ndim == 2 else xp.reshape(a, (_count(a), width))
+        return a if a.ndim == 2 else in_rows(a, (width,))
 
     return (
         y,
@@ -38,21 +41,17 @@ def linear(x: Array, w: Array, b: Array | None = None) -> Any:
     )
 
 
-def _count(a: Array) -> int:
-    """The batch slot of a reshape: −1, or 0 where sizes of 0 leave it open."""
-    return -1 if a.shape[-1] and 0 not in a.shape[1:] else int(0 if 0 in a.shape[:-1] else _product(a.shape[:-1]))
-
-
-def _product(sizes: tuple[int, ...]) -> int:
-    n = 1
-    for size in sizes:
-        n *= size
-    return n
+def in_rows(x: Array, shape: tuple[int, ...]) -> Array:
+    """x as (−1, *shape): the batch size is counted, not written down, except where a size of 0 leaves it open."""
+    lead = tuple(x.shape[: x.ndim - len(shape)])
+    return namespace(x).reshape(x, (-1 if math.prod(shape) else math.prod(lead), *shape))
 
 
 def flatten(x: Array) -> Array:
     """y = x with every example as one row: (n, …) → (n, product of the others)"""
-    size = _product(tuple(x.shape[1:]))
+    if x.ndim < 1:
+        raise ValueError("flatten: x has shape (); wanted: (n, …)")
+    size = math.prod(x.shape[1:])
     return namespace(x).reshape(x, (-1 if size else x.shape[0], size))
 
 
@@ -60,21 +59,31 @@ def flatten(x: Array) -> Array:
 def embedding(w: Array, index: Array) -> Any:
     """y = w[index]      dw[j] = Σ dy[i] over all i with index[i] = j
 
-    w (k, d), index (...,) integers in 0 … k − 1 → y (..., d). Equal indices add.
+    w (k, d), index (...,) integers in 0 … k − 1 (not checked: it would wait for the device) → y (..., d). Equal indices add.
+    TypeError when the indices are no integers.
     """
     xp = namespace(w, index)
+    if w.ndim != 2:
+        raise ValueError(f"embedding: w has shape {tuple(w.shape)}; wanted: (k, d). The order is (w, index)")
+    if not xp.isdtype(index.dtype, "integral"):
+        raise TypeError(f"embedding: the indices are integers, {index.dtype} came; xp.astype(index, xp.int32) makes them so")
     k, d = w.shape
     flat = xp.reshape(index, (-1,))
-    y = xp.reshape(xp.take(w, flat, axis=0), (*index.shape, d))
-    return y, lambda dy: scatter_add(xp.reshape(dy, (flat.shape[0], d)), flat, length=k), None
+    y = xp.take(w, flat, axis=0)
+    y = xp.reshape(y, (d,)) if index.ndim == 0 else y if index.ndim == 1 else in_rows(y, (*index.shape[1:], d))
+    return y, lambda dy: scatter_add(in_rows(dy, (d,)), flat, length=k), None
 
 
 @primitive
 def dropout(x: Array, mask: Array, *, rate: float) -> Any:
     """y = x·mask/(1 − rate)      dx = dy·mask/(1 − rate)
 
-    mask: booleans like x, True with probability 1 − rate: randomness is an argument. rate = 1 gives zeros.
+    mask: booleans like x, True with probability 1 − rate: randomness is an argument. rate in [0, 1]; 1 gives zeros.
     """
     xp = namespace(x, mask)
+    if not 0.0 <= rate <= 1.0:
+        raise ValueError(f"dropout: rate is a share from 0 to 1, {rate!r} came")
+    if tuple(mask.shape) != tuple(x.shape):
+        raise ValueError(f"dropout: x has shape {tuple(x.shape)}, mask {tuple(mask.shape)}; they must agree")
     kept = xp.astype(mask, x.dtype) * (1.0 / (1.0 - rate) if rate < 1 else 0.0)
     return x * kept, lambda dy: dy * kept, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ann.autodiff import primitive
@@ -49,30 +50,52 @@ def layer_normalization(x: Array, w: Array | None = None, b: Array | None = None
 def batch_normalization(x: Array, w: Array | None = None, b: Array | None = None, *, epsilon: float = 1e-5) -> Any:
     """(y, μ, σ²):  y = x̂·w + b,  x̂ = (x − μ)/√(σ² + ε)   with μ, σ² over all axes but the last.
 
-    dx as of layer normalization, over these axes; dμ and dσ² add dμ/N and 2·(x − μ)·dσ²/N.
+    dx as of layer normalization, over these axes, plus dμ/N + 2·(x − μ)·dσ²/N      dw = Σ dy·x̂      db = Σ dy
     x (..., c), w (c,), b (c,) → y like x, μ (c,), σ² (c,) (biased: divided by N).      Ioffe & Szegedy 2015, algorithm 1.
     """
     xp = namespace(x, w, b)
     _check(x, w, b, "batch_normalization")
+    if 0 in x.shape[:-1]:
+        raise ValueError(f"batch_normalization: x {tuple(x.shape)} has no examples, so it has no mean")
     axes = tuple(range(x.ndim - 1))
     normal, inverse, mean, variance = _standardize(xp, x, axes, epsilon)
-    n, c = 1, x.shape[-1]
-    for size in x.shape[:-1]:
-        n *= size
+    n, c = float(math.prod(x.shape[:-1])), x.shape[-1]
 
     def back(dys: tuple[Any, ...]) -> tuple[Any, ...]:
         dy, dmean, dvariance = dys
-        dx = _back(xp, dy if w is None else dy * w, normal, inverse, axes)
-        dx = dx + dmean / float(n) + (normal / inverse) * dvariance * (2.0 / n)
+        dn = dy if w is None else dy * w
+        level = xp.mean(dn, axis=axes, keepdims=True) - dmean / (n * inverse)
+        slope = xp.mean(dn * normal, axis=axes, keepdims=True) - dvariance * 2.0 / (n * inverse * inverse)
+        dx = inverse * (dn - level - normal * slope)
         return dx, None if w is None else xp.sum(dy * normal, axis=axes), None if b is None else xp.sum(dy, axis=axes)
 
     return (_affine(normal, w, b), xp.reshape(mean, (c,)), xp.reshape(variance, (c,))), back
 
 
-def batch_normalization_inference(x: Array, w: Array | None, b: Array | None, mean: Array, variance: Array, *, epsilon: float = 1e-5) -> Array:
-    """y = (x − μ)/√(σ² + ε)·w + b   with given μ, σ² (c,) for x (..., c)."""
-    xp = namespace(x, mean, variance)
-    return _affine((x - mean) / xp.sqrt(variance + epsilon), w, b)
+@primitive(joint=True)
+def batch_normalization_inference(x: Array, w: Array | None, b: Array | None, mean: Array, variance: Array, *, epsilon: float = 1e-5) -> Any:
+    """y = x̂·w + b,  x̂ = (x − μ)/√(σ² + ε)   with given μ, σ².
+
+    dx = dy·w/√(σ² + ε)      dμ = −Σ dx      dσ² = −½·Σ dx·x̂/√(σ² + ε)      dw = Σ dy·x̂      db = Σ dy
+    x (..., c), w, b, μ, σ² (c,) → y like x.
+    """
+    xp = namespace(x, w, b, mean, variance)
+    _check(x, w, b, "batch_normalization_inference")
+    inverse = 1.0 / xp.sqrt(variance + epsilon)
+    normal = (x - mean) * inverse
+    lead = tuple(range(x.ndim - 1))
+
+    def back(dy: Array) -> tuple[Any, ...]:
+        dx = (dy if w is None else dy * w) * inverse
+        return (
+            dx,
+            None if w is None else xp.sum(dy * normal, axis=lead),
+            None if b is None else xp.sum(dy, axis=lead),
+            -xp.sum(dx, axis=lead),
+            -0.5 * inverse * xp.sum(dx * normal, axis=lead),
+        )
+
+    return _affine(normal, w, b), back
 
 
 def _affine(normal: Array, w: Array | None, b: Array | None) -> Array:
@@ -81,6 +104,8 @@ def _affine(normal: Array, w: Array | None, b: Array | None) -> Array:
 
 
 def _check(x: Array, w: Array | None, b: Array | None, name: str) -> None:
+    if x.ndim < 1:
+        raise ValueError(f"{name}: x has shape (); wanted: (..., features)")
     for letter, p in (("w", w), ("b", b)):
         if p is not None and tuple(p.shape) != (x.shape[-1],):
             raise ValueError(f"{name}: x {tuple(x.shape)} has {x.shape[-1]} features, {letter} has shape {tuple(p.shape)}")

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from ann.autodiff import primitive
-from ann.functions.convolution import crop, pad, padding_of, per_axis, product
+from ann.functions.convolution import crop, pad, padding_of, per_axis
+from ann.functions.linear import in_rows
 from backends import namespace
 from backends.gaps import device, fold, windows
 
@@ -20,29 +21,32 @@ def _settled(x: Array, size: Any, strides: Any, padding: Any, name: str) -> tupl
     size = per_axis(size, rank, f"{name}: size")
     strides = size if strides is None else per_axis(strides, rank, f"{name}: strides")
     ones = (1,) * rank
-    return size, strides, ones, padding_of(padding, tuple(x.shape[1:-1]), size, strides, ones)
+    pads = padding_of(padding, tuple(x.shape[1:-1]), size, strides, ones)
+    if any(max(pair) >= k for pair, k in zip(pads, size, strict=True)):
+        raise ValueError(f"{name}: padding {padding!r} is not smaller than the window {size}: a window would hold nothing else")
+    return size, strides, ones, pads
 
 
 @primitive
 def max_pool(x: Array, *, size: Any, strides: Any = None, padding: Any = "valid") -> Any:
     """y = the largest x of each window.      dx = dy at the first largest entry of the window, in reading order
 
-    x (n, …space…, c) → (n, …windows…, c). strides: None means size. Padding never wins.
+    x (n, …space…, c) → (n, …windows…, c). strides: None means size. Padding never wins, and is smaller than the window.
     """
     xp = namespace(x)
     size, strides, ones, pads = _settled(x, size, strides, padding, "max_pool")
     padded = pad(x, pads, -math.inf)
     lengths = tuple(padded.shape[1:-1])
     view = windows(padded, size=size, strides=strides, dilations=ones)
-    shape, k = tuple(view.shape), product(size)
-    flat = xp.reshape(view, (*shape[: 1 + len(size)], k, shape[-1]))
+    shape, k = tuple(view.shape), math.prod(size)
+    flat = in_rows(view, (*shape[1 : 1 + len(size)], k, shape[-1]))
     y = xp.max(flat, axis=-2)
 
     def back(dy: Array) -> Array:
         first = xp.argmax(flat, axis=-2, keepdims=True)
         places = xp.reshape(xp.arange(k, dtype=first.dtype, device=device(first)), (k, 1))
         dflat = xp.astype(first == places, dy.dtype) * xp.expand_dims(dy, axis=-2)
-        return crop(fold(xp.reshape(dflat, shape), shape=lengths, strides=strides, dilations=ones), pads)
+        return crop(fold(in_rows(dflat, shape[1:]), shape=lengths, strides=strides, dilations=ones), pads)
 
     return y, back
 
@@ -60,12 +64,14 @@ def average_pool(x: Array, *, size: Any, strides: Any = None, padding: Any = "va
     lengths = tuple(padded.shape[1:-1])
     view = windows(padded, size=size, strides=strides, dilations=ones)
     shape = tuple(view.shape)
-    inside = pad(xp.ones((1, *x.shape[1:-1], 1), dtype=x.dtype, device=device(x)), pads)
-    count = xp.sum(windows(inside, size=size, strides=strides, dilations=ones), axis=axes)
+    count: Any = float(math.prod(size))
+    if padded is not x:
+        inside = pad(xp.ones((1, *x.shape[1:-1], 1), dtype=x.dtype, device=device(x)), pads)
+        count = xp.sum(windows(inside, size=size, strides=strides, dilations=ones), axis=axes)
     y = xp.sum(view, axis=axes) / count
 
     def back(dy: Array) -> Array:
-        share = xp.reshape(dy / count, (*shape[: 1 + len(size)], *ones, shape[-1]))
+        share = in_rows(dy / count, (*shape[1 : 1 + len(size)], *ones, shape[-1]))
         return crop(fold(xp.broadcast_to(share, shape), shape=lengths, strides=strides, dilations=ones), pads)
 
     return y, back

@@ -420,7 +420,7 @@ def build(net: Layer, x: Any, seed: int | Stream = 0, backend: Any = None, dtype
         if not hasattr(leaf, "dtype"):
             leaf = backends.host.asarray(leaf)
         name = str(leaf.dtype).rpartition(".")[2]
-        return Spec(tuple(leaf.shape), dtype if name.startswith("float") else name)
+        return Spec((2, *leaf.shape[1:]) if leaf.ndim else (), dtype if name.startswith("float") else name)  # no shape depends on the batch
 
     run = Build(net, stream["init"], be, dtype)
 

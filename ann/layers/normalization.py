@@ -37,8 +37,8 @@ class BatchNormalization(Layer):
             raise ValueError(f"{ctx._who}: one value a channel has no variance; train on batches of at least two")
         y, batch_mean, batch_variance = functions.batch_normalization(x, w, b, epsilon=self.epsilon)
         m = self.momentum
-        ctx.update("moving_mean", m * mean + (1.0 - m) * batch_mean)
-        ctx.update("moving_variance", m * variance + (1.0 - m) * (n / max(n - 1, 1)) * batch_variance)
+        ctx.update("moving_mean", (1.0 - m) * batch_mean + m * mean)
+        ctx.update("moving_variance", (1.0 - m) * (n / max(n - 1, 1)) * batch_variance + m * variance)
         return y
 
 

@@ -63,7 +63,7 @@ def enter(x: Any, be: backends.Backend, dtype: str, name: str, *, indices: bool 
     target = be.library.dtype(dtype)
     if made.dtype == target:
         return made
-    if finite and xp.isdtype(made.dtype, "real floating"):
+    if finite and dtype == "float32" and made.dtype == be.library.dtype("float64"):
         largest = float(xp.finfo(target).max)
         if made.shape[0] and not bool(xp.all(xp.abs(made) <= largest)):
             raise ValueError(f"{name} has values above {largest:.3g}, which overflow {dtype}; scale the data, or write Model(…, dtype='float64')")

@@ -69,13 +69,13 @@ def training_step(task: Task, optimizer: Any, frozen: Callable[[str], bool], con
     """step(params, fixed, state, slots, x, y, w, random) → (params, state, slots, terms)."""
 
     def step(params: Tree, fixed: Tree, state: Tree, slots: Tree, x: Tree, y: Tree, w: Array | None, random: Any) -> Any:
-        def objective(p: Tree) -> Any:
+        def objective(p: Tree, fixed: Tree, state: Tree, x: Tree, y: Tree, w: Array | None) -> Any:
             run = _Run(task.net, tree.merge(p, fixed), state, training=True, random=random, frozen=frozen)
             terms = task.terms(y, run.output(x), w)
             total = terms["loss"] + run.penalty
             return total, (terms | {"loss": total}, tree.unflatten(run.state))
 
-        (_, (terms, after)), gradients = value_and_grad(objective, has_aux=True)(params)
+        (_, (terms, after)), gradients = value_and_grad(objective, has_aux=True)(params, fixed, state, x, y, w)
         params, slots = optimizer.step(params, gradients, slots)
         if constraints:
             params = tree.unflatten({path: constraints[path](p) if path in constraints else p for path, p in tree.flatten(params).items()})

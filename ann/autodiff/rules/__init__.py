@@ -16,7 +16,10 @@ from ann.autodiff.tape import CONSTANT, Traced, raw
 from backends.library import GAPS, Library
 from backends.wrapped import Namespace
 
-from ann.autodiff.rules import elementwise  # noqa: E402, F401, isort: skip  (they fill the table)
+from ann.autodiff.rules import algebra, elementwise, manipulation, reductions  # noqa: F401, isort: skip  (they fill the table)
+
+for _name in ("matmul", "matrix_transpose", "tensordot", "vecdot"):
+    RULES["linalg"][_name] = RULES[""][_name]  # the standard has them in both places
 
 # Functions of the standard with no derivative, or whose result does not depend on a float input smoothly.
 STEPS = (
@@ -24,7 +27,7 @@ STEPS = (
     "bitwise_right_shift", "bitwise_xor", "ceil", "count_nonzero", "equal", "floor", "floor_divide", "greater",
     "greater_equal", "isfinite", "isin", "isinf", "isnan", "less", "less_equal", "logical_and", "logical_not", "logical_or",
     "logical_xor", "nonzero", "not_equal", "result_type", "round", "searchsorted", "sign", "signbit", "trunc", "unique_all",
-    "unique_counts", "unique_inverse", "unique_values", "nextafter",
+    "unique_counts", "unique_inverse", "unique_values", "nextafter", "real", "imag",
 )  # fmt: skip
 CREATION = (
     "arange", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace", "ones", "ones_like", "zeros",
@@ -39,7 +42,7 @@ def differentiable_namespace(library: Library, cls: type[Traced]) -> Namespace:
         if isinstance(y, tuple):
             parts = [wrap(part) for part in y]
             return type(y)(*parts) if hasattr(y, "_fields") else tuple(parts)
-        return cls(y, CONSTANT) if hasattr(y, "dtype") and hasattr(y, "shape") else y
+        return cls(y, CONSTANT) if not isinstance(y, Traced) and hasattr(y, "dtype") and hasattr(y, "shape") else y
 
     def through(f: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(f)
@@ -49,13 +52,13 @@ def differentiable_namespace(library: Library, cls: type[Traced]) -> Namespace:
         return constant
 
     def table(part: str, beneath: Any) -> dict[str, Callable[..., Any]]:
-        rules = {name: _signed(f, getattr(beneath, name)) for name, f in RULES[part].items() if hasattr(beneath, name)}
+        rules = {name: _signed(f, getattr(beneath, name), wrap) for name, f in RULES[part].items() if hasattr(beneath, name)}
         if part == "":
             passing = {name: through(getattr(beneath, name)) for name in (*STEPS, *CREATION) if hasattr(beneath, name)}
         elif part == "fft":
             passing = {name: through(f) for name, f in vars(beneath).items() if callable(f) and not name.startswith("_")}
         else:
-            passing = {}
+            passing = {name: through(getattr(beneath, name)) for name in ("matrix_rank", "eig", "eigvals") if hasattr(beneath, name)}
         return passing | rules
 
     functions = table("", library.xp)
@@ -84,12 +87,13 @@ def _peeled(x: Any) -> Any:
     return raw(x)
 
 
-def _signed(f: Callable[..., Any], beneath: Callable[..., Any]) -> Callable[..., Any]:
-    """The rule, with the signature that the function has in the library: for those who inspect it."""
+def _signed(f: Callable[..., Any], beneath: Callable[..., Any], wrap: Callable[[Any], Any]) -> Callable[..., Any]:
+    """The rule, with the signature of the library's function; of arrays without a trace it makes constants of this namespace."""
 
     @functools.wraps(f)
     def function(*args: Any, **kwargs: Any) -> Any:
-        return f(*args, **kwargs)
+        y = f(*args, **kwargs)
+        return y if isinstance(y, Traced) else wrap(y)
 
     try:
         function.__signature__ = inspect.signature(beneath)  # type: ignore[attr-defined]

@@ -45,3 +45,27 @@ def fit(dy: Array, x: Any) -> Array:
         dy = xp.reshape(xp.sum(dy, axis=axes), shape)
     dtype = getattr(x, "dtype", dy.dtype)
     return dy if dy.dtype == dtype else xp.astype(dy, dtype)
+
+
+def fitted(name: str, x1: Any, x2: Any) -> tuple[Any, Any]:
+    """Both arguments, or TypeError where arrays of two kinds (integers and floats) meet: there libraries differ."""
+    if hasattr(x1, "dtype") and hasattr(x2, "dtype") and x1.dtype != x2.dtype:
+        xp = namespace(x1, x2)
+        if _kind(xp, x1.dtype) != _kind(xp, x2.dtype):
+            raise TypeError(f"{name}: {_short(x1)} and {_short(x2)} arrays meet, and libraries differ in the result; write xp.astype(x, y.dtype)")
+    return x1, x2
+
+
+def fitted_list(name: str, arrays: list[Array]) -> list[Array]:
+    """The arrays, or TypeError where two kinds meet."""
+    for x in arrays[1:]:
+        fitted(name, arrays[0], x)
+    return arrays
+
+
+def _kind(xp: Any, dtype: Any) -> str:
+    return next((kind for kind in ("bool", "integral") if xp.isdtype(dtype, kind)), "floating")
+
+
+def _short(x: Array) -> str:
+    return str(x.dtype).rpartition(".")[2]
