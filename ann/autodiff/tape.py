@@ -194,7 +194,10 @@ def record(primitive: Primitive, args: tuple[Any, ...], static: dict[str, Any]) 
     for x in _flat(args):
         if isinstance(x, Traced) and (x.tape.serial > tape.serial or cls is Traced):
             tape, cls = (x.tape if x.tape.serial > tape.serial else tape), type(x)
-    y, *pulls = primitive.body(*(below(x, tape) for x in args), **static)
+    values = [below(x, tape) for x in args]
+    if any(map(is_traced, _flat(values))):  # older tapes: then all arrays answer one namespace
+        values = [_enclosed(x, cls) for x in values]
+    y, *pulls = primitive.body(*values, **static)
 
     plan: list[tuple[int, int | None]] = []  # (parameter, place in its list or None), one a parent
     for i, x in enumerate(args):
@@ -242,6 +245,13 @@ def _wrap(y: Any, primitive: Primitive, cls: type[Traced], tape: Tape, node: Nod
             f"(at {users_line()[0]}). Gradients are of real computations so far: write real and imaginary parts as two arrays."
         )
     return cls(y, tape, node, slot)
+
+
+def _enclosed(x: Any, cls: type[Traced]) -> Any:
+    """x as a traced constant, where it is an array without a trace."""
+    if type(x) in (list, tuple):
+        return [_enclosed(part, cls) for part in x]
+    return cls(x, CONSTANT) if hasattr(x, "dtype") and not isinstance(x, Traced) else x
 
 
 def _flat(args: Iterable[Any]) -> Iterable[Any]:

@@ -337,7 +337,7 @@ def _checked(dy: Any, y: Any) -> Any:
         return namespace(y).full_like(y, dy)
     if not hasattr(dy, "shape") or tuple(dy.shape) != tuple(y.shape):
         raise ValueError(f"pull: dy must have the shape of y, {tuple(y.shape)}; it is {tuple(dy.shape) if hasattr(dy, 'shape') else dy!r}")
-    return dy
+    return lift(dy, CONSTANT) if is_traced(y) and not is_traced(dy) else dy
 
 
 def _places(f: Callable[..., Any], numbers: tuple[int, ...], args: tuple[Any, ...]) -> tuple[int, ...]:

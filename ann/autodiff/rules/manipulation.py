@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ann.autodiff.tape import raw
 from ann.autodiff.rules.table import fit, fitted_list, plain, rule
 from backends import namespace
 from backends import gaps as portable
@@ -329,6 +330,21 @@ def sort(x: Array, *, axis: int = -1, descending: bool = False, stable: bool = T
     xp = namespace(x)
     if x.ndim == 0:
         return x, lambda dy: dy
-    order = xp.argsort(x, axis=axis, descending=descending, stable=stable)
+    order = _order(x, axis, descending)
     y = xp.take_along_axis(x, order, axis=axis)
-    return y, lambda dy: namespace(dy, order).take_along_axis(dy, xp.argsort(order, axis=axis), axis=axis)
+    return y, lambda dy: namespace(dy, order).take_along_axis(dy, namespace(order).argsort(order, axis=axis), axis=axis)
+
+
+def _order(x: Array, axis: int, descending: bool) -> Array:
+    """The stable argsort. NumPy's own has no `descending`: there it is the reversed order of the reversed array."""
+    xp = namespace(x)
+    if not descending:
+        return xp.argsort(x, axis=axis, stable=True)
+    return x.shape[axis] - 1 - xp.flip(xp.argsort(xp.flip(x, axis=axis), axis=axis, stable=True), axis=axis)
+
+
+@plain()
+def argsort(x: Array, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
+    """The indices that sort x along an axis: integers, so nothing is differentiated."""
+    x = raw(x)
+    return namespace(x).argsort(x, axis=axis) if x.ndim == 0 else _order(x, axis, descending)
