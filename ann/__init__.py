@@ -1,7 +1,7 @@
 """Neural networks in Array API code: the same formulas on NumPy, CuPy, PyTorch and JAX arrays, chosen at run time."""
 
 from ann import _shadow  # isort: skip  (first: it explains a foreign module `backends`)
-from ann import datasets, functions, initializers, losses, metrics, optimizers, schedules
+from ann import datasets, functions, initializers, losses, metrics, optimizers, plot, schedules
 from ann.autodiff import (
     check_gradients,
     checkpoint,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ann.autodiff import primitive
-from ann.functions import log_softmax, sigmoid
+from ann.functions import log_softmax, sigmoid, softplus
 from backends import host, library_of, namespace
 from backends.gaps import device
 
@@ -40,18 +40,16 @@ def _negative_log(p: Array, target: Array) -> Any:
 
 @primitive
 def _binary_from_logits(z: Array, y: Array) -> Any:
-    """ℓ = max(z, 0) − z·y + log(1 + e^−|z|)      dz = dℓ·(σ(z) − y)"""
-    xp = namespace(z, y)
-    return xp.maximum(z, 0.0) - z * y + xp.log1p(xp.exp(-xp.abs(z))), lambda dy: dy * (sigmoid(z) - y), None
+    """ℓ = log(1 + eᶻ) − z·y      dz = dℓ·(σ(z) − y)"""
+    return softplus(z) - z * y, lambda dy: dy * (sigmoid(z) - y), None
 
 
 @primitive
 def _huber(d: Array, *, delta: float) -> Any:
-    """h = ½d² where |d| ≤ δ, else δ·(|d| − ½δ)      dd = dh·min(max(d, −δ), δ)"""
+    """h = c·(d − ½c), c = min(max(d, −δ), δ): ½d² where |d| ≤ δ, else δ·(|d| − ½δ)      dd = dh·c"""
     xp = namespace(d)
-    size = xp.abs(d)
-    small = xp.minimum(size, delta)
-    return small * (size - 0.5 * small), lambda dy: dy * xp.minimum(xp.maximum(d, -delta), delta)
+    c = xp.minimum(xp.maximum(d, -delta), delta)
+    return c * (d - 0.5 * c), lambda dy: dy * c
 
 
 def categorical_crossentropy(
@@ -98,7 +96,7 @@ def sparse_categorical_crossentropy(y_true: Array, y_pred: Array, **options: Any
 def binary_crossentropy(
     y_true: Array, y_pred: Array, *, from_logits: bool = True, label_smoothing: float = 0.0, sample_weight: Array | None = None, reduction: str = "mean"
 ) -> Array:  # fmt: skip
-    """ℓ = −y·log p − (1 − y)·log(1 − p),  p = σ(z): written max(z, 0) − z·y + log(1 + e^−|z|).      dz = σ(z) − y
+    """ℓ = −y·log p − (1 − y)·log(1 − p),  p = σ(z): written softplus(z) − z·y.      dz = σ(z) − y
 
     y_true and y_pred (n, …): the mean over all but the first axis is one example's loss. from_logits=False takes p.
     """

@@ -103,7 +103,7 @@ EXAMPLES = [
     Example("layer_normalization", f.layer_normalization, (n(2, 3, 4), n(4), n(4)), lambda F, x, w, b: F.layer_norm(x, (4,), w, b)),
     Example("layer_normalization plain", f.layer_normalization, (n(3, 4),), lambda F, x: F.layer_norm(x, (4,), eps=1e-3), {"epsilon": 1e-3}),
     Example("batch_normalization", f.batch_normalization, (n(3, 2, 4), n(4), n(4)), batch_norm),
-    Example("batch_normalization_inference", f.batch_normalization_inference, (n(3, 4), n(4), n(4), n(4), positive(4)), lambda F, x, w, b, m, v: F.batch_norm(x, m, v, w, b)),
+    Example("batch_normalization_inference", f.batch_normalization_inference, (n(3, 4), n(4), n(4), n(4), positive(4)), lambda F, x, w, b, m, v: (x - m) / (v + 1e-5).sqrt() * w + b),
     Example("categorical_crossentropy", losses.categorical_crossentropy, (labels, logits), lambda F, y, z: F.cross_entropy(z, y)),
     Example("categorical_crossentropy smoothed", losses.categorical_crossentropy, (labels, logits), lambda F, y, z: F.cross_entropy(z, y, label_smoothing=0.1), {"label_smoothing": 0.1}),
     Example("categorical_crossentropy one-hot", losses.categorical_crossentropy, (onehot, logits), lambda F, y, z: F.cross_entropy(z, y.double())),

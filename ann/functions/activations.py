@@ -29,9 +29,10 @@ def sigmoid(x: Array) -> Any:
     Any x; y in (0, 1). Written with e^−|x|, which cannot overflow; σ(−x) keeps its digits where 1 − y has none.
     """
     xp = namespace(x)
-    e = xp.exp(-xp.abs(x))
-    y = xp.where(x >= 0, 1.0 / (1.0 + e), e / (1.0 + e))
-    return y, lambda dy: dy * sigmoid(x) * sigmoid(-x)  # not through |x|, whose derivative at 0 would spoil the higher orders
+    right = x >= 0
+    e = xp.exp(xp.where(right, -x, x))  # −|x| would do, but not for the second derivative at 0: abs′(0) = 0
+    y = xp.where(right, 1.0 / (1.0 + e), e / (1.0 + e))
+    return y, lambda dy: dy * sigmoid(x) * sigmoid(-x)
 
 
 @primitive
@@ -76,16 +77,15 @@ def selu(x: Array) -> Any:
 def softplus(x: Array) -> Any:
     """y = log(1 + eˣ)      dx = dy·σ(x)"""
     xp = namespace(x)
-    y = xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
+    right = x >= 0  # max(x, 0) and |x| would do, but not for the second derivative at 0
+    y = xp.where(right, x, 0.0) + xp.log1p(xp.exp(xp.where(right, -x, x)))
     return y, lambda dy: dy * sigmoid(x)
 
 
 @primitive
 def log_sigmoid(x: Array) -> Any:
     """y = log σ(x) = −log(1 + e⁻ˣ)      dx = dy·σ(−x)"""
-    xp = namespace(x)
-    y = xp.minimum(x, 0.0) - xp.log1p(xp.exp(-xp.abs(x)))
-    return y, lambda dy: dy * sigmoid(-x)
+    return -softplus(-x), lambda dy: dy * sigmoid(-x)
 
 
 @primitive

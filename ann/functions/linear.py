@@ -70,7 +70,9 @@ def embedding(w: Array, index: Array) -> Any:
     k, d = w.shape
     flat = xp.reshape(index, (-1,))
     y = xp.take(w, flat, axis=0)
-    y = xp.reshape(y, (d,)) if index.ndim == 0 else y if index.ndim == 1 else in_rows(y, (*index.shape[1:], d))
+    if index.ndim != 1:
+        rest = (*index.shape[1:], d)
+        y = xp.reshape(y, rest if index.ndim == 0 else (-1 if math.prod(rest) else index.shape[0], *rest))
     return y, lambda dy: scatter_add(in_rows(dy, (d,)), flat, length=k), None
 
 

@@ -98,7 +98,7 @@ def erfc(x: Array) -> Any:
 
 def _gauss(x: Array) -> Array:
     xp = namespace(x)
-    z = xp.minimum(xp.abs(x), 40.0)  # beyond it the result is 0, and z² must not overflow
+    z = xp.minimum(xp.maximum(x, -40.0), 40.0)  # beyond it the result is 0, and z² must not overflow
     return xp.exp(-z * z)
 
 
