@@ -40,6 +40,7 @@ def history(h: Any) -> Any:
             axes.plot(epochs, h[name], color=color, label=name)
             if f"val_{name}" in h.history:
                 axes.plot(epochs, h[f"val_{name}"], color=color, linestyle="--", label=f"val_{name}")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel="epoch", title="loss" if group is losses else ", ".join(group))
         axes.legend(frameon=False)
     return figure

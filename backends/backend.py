@@ -73,7 +73,8 @@ class Backend:
                 f"x is a {library.title} array on {library.device_of(obj)}, this backend is {self.name}. Either bring the data to the host "
                 f'first, backends.of(x).to_numpy(x), or work where they are: backends.get("{library.name}").'
             )
-        host = known("numpy").gate(library.fetch(obj) if library not in (None, NOTHING) else obj, finite=finite)
+        host = known("numpy").gate(  # type: ignore[attr-defined]
+            library.fetch(obj) if library not in (None, NOTHING) else obj, finite=finite)
         if dtype is None and _python_floats(obj):
             dtype = self.dtype
         return self.library.put(host, self.device, dtype)

@@ -97,7 +97,7 @@ KNOWN = {
     "array_api_strict": "backends.strict",
 }
 
-_by_type: dict[type, Library] = {t: NOTHING for t in (int, float, complex, bool, NoneType)}
+_by_type: dict[type, Library] = dict.fromkeys((int, float, complex, bool, NoneType), NOTHING)
 
 
 def register(array_type: type, library: Library) -> None:
@@ -140,7 +140,7 @@ def library_of(x: Any) -> Library:
 
 def common_library(*arrays: Any) -> Library:
     """The library that these arguments have in common: traced before abstract before arrays with data."""
-    found = NOTHING
+    found: Library = NOTHING
     for x in arrays:
         try:
             library = _by_type[type(x)]
@@ -184,7 +184,7 @@ def gap(portable: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(portable)
     def call(*args: Any, **static: Any) -> Any:
-        library = NOTHING
+        library: Library = NOTHING
         for x in args:
             found = common_library(*x) if type(x) in (list, tuple) else common_library(x)
             if found.rank > library.rank:

@@ -133,7 +133,7 @@ def _cumulative(name: str) -> Callable[..., Any]:
 
 
 def _astype(xp: Any, x: Any, dtype: Any, copy: bool = True, **_: Any) -> Any:
-    name = {float: "float64", int: "int64", bool: "bool"}.get(dtype, None)
+    name = {float: "float64", int: "int64", bool: "bool"}.get(dtype)
     return xp.astype(x, getattr(xp, name) if name else dtype, copy=copy)
 
 

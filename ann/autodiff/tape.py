@@ -178,7 +178,7 @@ def traced_class(library: Library) -> type[Traced]:
     """The class of traced arrays over this library; its namespace is the library's, made differentiable."""
     from ann.autodiff.rules import differentiable_namespace, gap_rules  # the rules are primitives, defined on this page
 
-    cls = type("Traced", (Traced,), {"__slots__": ()})
+    cls: type[Traced] = type("Traced", (Traced,), {"__slots__": ()})
     traced = Library(f"{library.name}, traced", None)
     traced.rank = 2
     traced.gaps = gap_rules()

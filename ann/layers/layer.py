@@ -89,7 +89,7 @@ class Layer:
 
     def __repr__(self) -> str:
         parts, positional = [], True
-        for item in sorted(dataclasses.fields(self), key=lambda f: f.kw_only):  # type: ignore[arg-type]
+        for item in sorted(dataclasses.fields(self), key=lambda f: bool(f.kw_only)):  # type: ignore[arg-type]
             value = getattr(self, item.name)
             required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
             if required or value != item.default:

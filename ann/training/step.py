@@ -124,7 +124,7 @@ def make_task(net: Layer, outputs: list[str], loss: Any, loss_weights: Any, want
     links = {name: LINKS[last] if used is not net else _link(value) for name, value in chosen.items()}
     if isinstance(wanted, str) or callable(wanted):
         wanted = [wanted]
-    per_output = wanted if isinstance(wanted, dict) else {name: wanted for name in chosen}
+    per_output = wanted if isinstance(wanted, dict) else dict.fromkeys(chosen, wanted)
     listed = {}
     for name, items in per_output.items():
         if name not in chosen:

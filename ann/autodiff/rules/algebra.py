@@ -9,8 +9,8 @@ import math
 from typing import Any
 
 from ann.autodiff.rules.table import RULES, fit, fitted, plain, rule
-from backends import namespace
 from backends import gaps as portable
+from backends import namespace
 from backends.gaps import device
 
 Array = Any

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ann.autodiff.tape import raw
 from ann.autodiff.rules.table import fit, fitted_list, plain, rule
-from backends import namespace
+from ann.autodiff.tape import raw
 from backends import gaps as portable
+from backends import namespace
 from backends.gaps import device
 
 Array = Any
