@@ -296,9 +296,8 @@ class Model:
             return y
         if len(y.shape) == 1 and kinds[1] == (1,):
             y = xp.reshape(y, (-1, 1))
-        if hasattr(loss, "from_logits") or hasattr(loss, "labels"):
-            if tuple(y.shape[1:]) != kinds[1]:
-                raise ValueError(f"{name} has shape {tuple(y.shape)}, the output is (n, {', '.join(map(str, kinds[1]))}); they must agree")
+        if (hasattr(loss, "from_logits") or hasattr(loss, "labels")) and tuple(y.shape[1:]) != kinds[1]:
+            raise ValueError(f"{name} has shape {tuple(y.shape)}, the output is (n, {', '.join(map(str, kinds[1]))}); they must agree")
         return y
 
     def _rows(self, x: Tree, y: Tree) -> int:

@@ -49,7 +49,7 @@ def check_gradients(f: Callable[..., Tree], *args: Tree, order: int = 1, step: f
                 raise AssertionError(f"{name}: the gradient in a random direction is {derivative:.10g}, differences give {difference:.10g}")
     if order > 1:
         seed = tree.fill(y, weights)
-        check_gradients(lambda *xs: [g for g in tree.leaves(vjp(f, *xs)[1](seed))], *args, order=order - 1, step=step, rtol=rtol * 10)
+        check_gradients(lambda *xs: list(tree.leaves(vjp(f, *xs)[1](seed))), *args, order=order - 1, step=step, rtol=rtol * 10)
 
 
 def _direction(stream: Stream, like: Any) -> Any:

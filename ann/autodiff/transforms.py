@@ -119,7 +119,7 @@ def jvp(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
         tape = Tape()
         lifted = tree.map(lambda x: lift(x, tape) if _is_array(x) else x, [_floats_as_arrays(x, i == argnums) for i, x in enumerate(inputs)])
         run = _trace(f, tuple(lifted), (argnums,), strict=True)
-        ys = [x for x in tree.leaves(run.value)]
+        ys = list(tree.leaves(run.value))
         us = [lift(zeros_of(_strip(y, tape)), tape, leaf=True) for y in ys]
         pulled = run.pull(tree.fill(run.value, us))[0]
         pairs = []
