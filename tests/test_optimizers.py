@@ -132,8 +132,9 @@ def test_steps_trace_under_jax_jit(optimizer):
     step = jax.jit(lambda p, g, s: optimizer.step(p, g, s))
     for _ in range(3):
         fast, eager = step(fast[0], fast[0], fast[1]), optimizer.step(eager[0], eager[0], eager[1])
-    for a, b in zip(tree.leaves(fast), tree.leaves(eager), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
+    compiled = tree.flatten(fast)  # jax.jit sorts dicts
+    for path, b in tree.flatten(eager).items():
+        np.testing.assert_allclose(compiled[path], b, rtol=1e-12, atol=1e-15)
 
 
 # ------------------------------------------------------------------------------------------------------------- clipping
@@ -186,7 +187,7 @@ def test_every_optimizer_descends_on_every_problem(make, problem):
     params = {"p": start.copy()}
     slots = optimizer.init(params)
     step = ann.value_and_grad(lambda q: f(ann.namespace(q["p"]), q["p"]))
-    for _ in range(1500 if problem == "rosenbrock" else 300):
+    for _ in range(300 if problem in ("bowl", "valley") else 1500):
         value, g = step(params)
         params, slots = optimizer.step(params, g, slots)
     assert value < goal
