@@ -334,10 +334,12 @@ def test_dropout_of_rate_one_gives_zeros_and_of_rate_zero_nothing(backend):
 
 SPACE = {1: (9,), 2: (7, 6), 3: (5, 4, 6)}
 SIZE = {1: (3,), 2: (3, 2), 3: (2, 1, 3)}
+PADDINGS = ("valid", 1, "pairs")
+# an orthogonal array: each pair of settings meets, in a third of the cases
 MATRIX = [
-    (rank, stride, padding, dilation, groups)
-    for rank, stride, padding, dilation, groups in itertools.product((1, 2, 3), (1, 2, 3), ("valid", 1, "pairs"), (1, 2), (1, 2, 4))
-    if rank < 3 or (stride, dilation, groups) in ((1, 1, 1), (2, 1, 2), (1, 2, 4), (3, 1, 4))
+    (rank, stride, PADDINGS[j], dilation, (1, 2, 4)[k])
+    for rank, stride, j, dilation, k in itertools.product((1, 2, 3), (1, 2, 3), range(3), (1, 2), range(3))
+    if (stride + j + k) % 3 == 0 and (rank < 3 or dilation == 1 + j % 2)
 ]
 
 
@@ -368,10 +370,10 @@ def test_same_padding_puts_the_odd_zero_at_the_end(backend):
     np.testing.assert_array_equal(backend.to_numpy(y).ravel(), [321, 43])
 
 
-@pytest.mark.parametrize(("size", "length", "stride", "dilation"), list(itertools.product((1, 2, 3, 5), (1, 4, 7), (1, 2, 3), (1, 2))))
-def test_same_padding_gives_as_many_windows_as_strides_fit(size, length, stride, dilation, backend):
-    x, w = backend.asarray(np.ones((1, length, 1))), backend.asarray(np.ones((size, 1, 1)))
-    assert functions.conv(x, w, strides=stride, padding="same", dilations=dilation).shape == (1, -(-length // stride), 1)
+def test_same_padding_gives_as_many_windows_as_strides_fit():
+    for size, length, stride, dilation in itertools.product((1, 2, 3, 5), (1, 4, 7), (1, 2, 3), (1, 2)):
+        x, w = np.ones((1, length, 1)), np.ones((size, 1, 1))
+        assert functions.conv(x, w, strides=stride, padding="same", dilations=dilation).shape == (1, -(-length // stride), 1)
 
 
 def test_empty_batches_convolve_and_pool(backend):
@@ -405,7 +407,10 @@ def test_wrong_shapes_are_refused_with_what_was_wanted(message, call):
         call(lambda *shape: np.ones(shape))
 
 
-@pytest.mark.parametrize(("rank", "size", "stride", "padding"), list(itertools.product((1, 2, 3), (2, 3), (1, 2, 3), (0, 1))))
+POOLS = [case for case in itertools.product((1, 2, 3), (2, 3), (1, 2, 3), (0, 1)) if sum(case) % 2]
+
+
+@pytest.mark.parametrize(("rank", "size", "stride", "padding"), POOLS)
 def test_pooling_is_that_of_torch(rank, size, stride, padding, backend):
     torch = pytest.importorskip("torch")
     F = torch.nn.functional

@@ -125,8 +125,9 @@ class Traced(Wrapped):
         x = library_of(x).fetch(x)
         return x if dtype is None else x.astype(dtype)
 
-    def __dlpack__(self, **kwargs: Any) -> Any:
-        return self._number("x.__dlpack__()").__dlpack__(**kwargs)
+    def __dlpack__(self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None) -> Any:
+        given = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+        return self._number("x.__dlpack__()").__dlpack__(**{key: value for key, value in given.items() if value is not None})
 
     def __dlpack_device__(self) -> Any:
         return raw(self).__dlpack_device__()

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
 from ann.autodiff.rules.table import RULES
 from ann.autodiff.tape import CONSTANT, Traced, raw
-from backends.library import GAPS, Library
+from backends.library import GAPS, Library, library_of
 from backends.wrapped import Namespace
 
 from ann.autodiff.rules import algebra, elementwise, manipulation, reductions  # noqa: F401, isort: skip  (they fill the table)
@@ -29,6 +30,12 @@ STEPS = (
     "logical_xor", "nonzero", "not_equal", "result_type", "round", "searchsorted", "sign", "signbit", "trunc", "unique_all",
     "unique_counts", "unique_inverse", "unique_values", "nextafter", "real", "imag",
 )  # fmt: skip
+NAMED = {  # the tuples of the linalg extension, whose fields the standard names
+    "eigh": namedtuple("EighResult", ("eigenvalues", "eigenvectors")),
+    "qr": namedtuple("QRResult", ("Q", "R")),
+    "slogdet": namedtuple("SlogdetResult", ("sign", "logabsdet")),
+    "svd": namedtuple("SVDResult", ("U", "S", "Vh")),
+}
 CREATION = (
     "arange", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace", "ones", "ones_like", "zeros",
     "zeros_like",
@@ -62,6 +69,7 @@ def differentiable_namespace(library: Library, cls: type[Traced]) -> Namespace:
         return passing | rules
 
     functions = table("", library.xp)
+    functions |= {name: through(getattr(library.xp, name)) for name in ("finfo", "iinfo", "can_cast")}  # arrays are asked too
     functions["asarray"] = functools.partial(_asarray, library, cls)
     functions["to_device"] = RULES["gap"]["to_device"]
     functions["get_item"], functions["set_item"] = RULES["gap"]["get_item"], RULES["gap"]["set_item"]
@@ -70,6 +78,18 @@ def differentiable_namespace(library: Library, cls: type[Traced]) -> Namespace:
         if (beneath := getattr(library.xp, extension, None)) is not None:
             setattr(made, extension, Namespace(f"{library.name}.{extension}, differentiable", beneath, table(extension, beneath)))
     return made
+
+
+def differentiable(xp: Any) -> Any:
+    """The differentiable namespace over a namespace of the standard (array_api_strict, array_api_compat.torch, …), or a backend's name.
+
+    It is itself a namespace of the standard; its arrays are constants until ann.grad or ann.vjp differentiates by them.
+    """
+    from ann.autodiff.tape import traced_class
+    from backends import get
+
+    library = get(xp).library if isinstance(xp, str) else library_of(xp.zeros((), dtype=xp.float32))
+    return traced_class(library).xp
 
 
 def gap_rules() -> dict[str, Callable[..., Any]]:
@@ -93,7 +113,8 @@ def _signed(f: Callable[..., Any], beneath: Callable[..., Any], wrap: Callable[[
     @functools.wraps(f)
     def function(*args: Any, **kwargs: Any) -> Any:
         y = f(*args, **kwargs)
-        return y if isinstance(y, Traced) else wrap(y)
+        y = y if isinstance(y, Traced) else wrap(y)
+        return NAMED[f.__name__](*y) if f.__name__ in NAMED else y
 
     try:
         function.__signature__ = inspect.signature(beneath)  # type: ignore[attr-defined]

@@ -52,10 +52,16 @@ def _back_to(g: Array, matrix: Array, x: Array) -> Array:
 
 @plain()
 def vecdot(x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
-    """y = Σ x₁·x₂ along an axis."""
+    """y = Σ x₁*·x₂ along an axis (x₁ conjugated)."""
     xp = namespace(x1, x2)
     shape = _broadcast(tuple(x1.shape), tuple(x2.shape))
-    return xp.sum(xp.broadcast_to(x1, shape) * xp.broadcast_to(x2, shape), axis=axis)
+    if not -min(x1.ndim, x2.ndim) <= axis < 0:
+        raise ValueError(f"vecdot: axis counts from the end and both arrays have it, so −{min(x1.ndim, x2.ndim)} to −1; {axis} came")
+    if x1.shape[axis] != x2.shape[axis]:
+        raise ValueError(f"vecdot: {x1.shape[axis]} and {x2.shape[axis]} entries along axis {axis}")
+    x1 = xp.conj(x1) if xp.isdtype(x1.dtype, "complex floating") else x1
+    product = xp.multiply(xp.broadcast_to(x1, shape), xp.broadcast_to(x2, shape))
+    return xp.sum(product, axis=axis, dtype=product.dtype)
 
 
 def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
