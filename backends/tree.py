@@ -22,7 +22,9 @@ Tree = Any
 
 def leaves(tree: Tree) -> list[Any]:
     """All leaves, in the order of the containers."""
-    return [leaf for _, leaf in _walk(tree, ())]
+    found: list[Any] = []
+    _collect(tree, found)
+    return found
 
 
 def paths(tree: Tree) -> list[str]:
@@ -55,10 +57,15 @@ def map(f: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
 
 def fill(tree: Tree, values: Sequence[Any]) -> Tree:
     """The tree with its leaves replaced by these, in order. ValueError when the counts differ."""
-    count = len(leaves(tree))
-    if count != len(values):
-        raise ValueError(f"tree.fill: the tree has {count} leaves, {len(values)} values came")
-    return _fill(tree, iter(values))
+    values = list(values)
+    left = iter(values)
+    try:
+        filled = _fill(tree, left)
+    except StopIteration:
+        left = iter((None,))
+    if next(left, left) is not left:
+        raise ValueError(f"tree.fill: the tree has {len(leaves(tree))} leaves, {len(values)} values came")
+    return filled
 
 
 def split(tree: Tree, pattern: str) -> tuple[Tree, Tree]:
@@ -93,6 +100,18 @@ def _walk(tree: Tree, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], 
         return
     for key, branch in items:
         yield from _walk(branch, (*path, key))
+
+
+def _collect(tree: Tree, found: list[Any]) -> None:
+    """The leaves, without their paths: several times faster than _walk, and called in every training step."""
+    if isinstance(tree, dict):
+        for branch in tree.values():
+            _collect(branch, found)
+    elif isinstance(tree, (list, tuple)):
+        for branch in tree:
+            _collect(branch, found)
+    elif tree is not None:
+        found.append(tree)
 
 
 def _fill(tree: Tree, values: Iterator[Any]) -> Tree:

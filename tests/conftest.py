@@ -4,6 +4,7 @@ A library that is missing gives a visible skip with its reason; where ANN_REQUIR
 """
 
 import os
+import re
 
 import pytest
 
@@ -11,7 +12,6 @@ import backends
 
 BACKENDS = ("numpy", "array_api_strict:device1", "torch", "jax", "cupy")
 REQUIRED = set(os.environ.get("ANN_REQUIRE", "numpy").split(","))
-_ran: dict[str, int] = {}
 
 
 def usable(name: str) -> backends.Backend:
@@ -25,17 +25,19 @@ def usable(name: str) -> backends.Backend:
 
 @pytest.fixture(params=BACKENDS, ids=lambda name: name.partition(":")[0])
 def backend(request: pytest.FixtureRequest) -> backends.Backend:
-    be = usable(request.param)
-    _ran[be.name] = _ran.get(be.name, 0) + 1
-    return be
+    return usable(request.param)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if "jax" in os.environ.get("ANN_REQUIRE", "jax"):
-        os.environ.setdefault("JAX_ENABLE_X64", "1")  # float64 oracles on every backend
-        os.environ.setdefault("JAX_PLATFORMS", os.environ.get("ANN_TEST_JAX_PLATFORM", "cpu"))
+    os.environ.setdefault("JAX_ENABLE_X64", "1")  # float64 oracles on every backend
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    counts = ", ".join(f"{name} {count}" for name, count in _ran.items())
-    terminalreporter.write_line(f"cases by backend: {counts or 'none asked for one'}")
+    """How many cases ran, and were skipped, on which backend."""
+    for outcome in ("passed", "skipped"):
+        nodes = [report.nodeid for report in terminalreporter.stats.get(outcome, [])]
+        counts = {name.partition(":")[0]: 0 for name in BACKENDS}
+        for name in counts:
+            counts[name] = sum(re.search(rf"[\[-]{name}[\]-]", node) is not None for node in nodes)
+        terminalreporter.write_line(f"{outcome} by backend: {', '.join(f'{name} {count}' for name, count in counts.items())}")

@@ -240,7 +240,7 @@ def _wrap(y: Any, primitive: Primitive, cls: type[Traced], tape: Tape, node: Nod
             )
     elif not hasattr(y, "dtype"):
         return y
-    if node is not None and "complex" in str(y.dtype):
+    if node is not None and _is_complex(y.dtype):
         raise TypeError(
             f"{primitive.__name__}: its result is complex and depends on a differentiated input "  # type: ignore[attr-defined]
             f"(at {users_line()[0]}). Gradients are of real computations so far: write real and imaginary parts as two arrays."
@@ -253,6 +253,11 @@ def _enclosed(x: Any, cls: type[Traced]) -> Any:
     if type(x) in (list, tuple):
         return [_enclosed(part, cls) for part in x]
     return cls(x, CONSTANT) if hasattr(x, "dtype") and not isinstance(x, Traced) else x
+
+
+@functools.lru_cache(maxsize=256)
+def _is_complex(dtype: Any) -> bool:
+    return "complex" in str(dtype)
 
 
 def _flat(args: Iterable[Any]) -> Iterable[Any]:
