@@ -255,9 +255,14 @@ def _enclosed(x: Any, cls: type[Traced]) -> Any:
     return cls(x, CONSTANT) if hasattr(x, "dtype") and not isinstance(x, Traced) else x
 
 
-@functools.lru_cache(maxsize=256)
+_complex: dict[tuple[type, Any], bool] = {}  # by class too: dtypes of two libraries may not be compared
+
+
 def _is_complex(dtype: Any) -> bool:
-    return "complex" in str(dtype)
+    key = (type(dtype), dtype)
+    if key not in _complex:
+        _complex[key] = "complex" in str(dtype)
+    return _complex[key]
 
 
 def _flat(args: Iterable[Any]) -> Iterable[Any]:
