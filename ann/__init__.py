@@ -1,7 +1,7 @@
 """Neural networks in Array API code: the same formulas on NumPy, CuPy, PyTorch and JAX arrays, chosen at run time."""
 
 from ann import _shadow  # isort: skip  (first: it explains a foreign module `backends`)
-from ann import datasets, functions, initializers, losses, metrics, optimizers, plot, schedules
+from ann import callbacks, datasets, functions, initializers, losses, metrics, optimizers, plot, schedules
 from ann.autodiff import (
     check_gradients,
     checkpoint,
@@ -15,13 +15,14 @@ from ann.autodiff import (
     value_and_grad,
     vjp,
 )
+from ann.callbacks import History
 from ann.files import FileError
 from ann.functions import *  # noqa: F403
 from ann.layers import *  # noqa: F403
 from ann.losses import BinaryCrossentropy, CategoricalCrossentropy, MeanAbsoluteError, MeanSquaredError
 from ann.model import Model, load
 from ann.optimizers import SGD, Adam, AdamW
-from ann.training.progress import History, Scores
+from ann.training.progress import Scores
 from backends import jit, namespace, tree
 from backends.stream import Stream
 

@@ -11,9 +11,11 @@ from typing import Any
 import backends
 from ann import files, losses, optimizers, registry
 from ann.autodiff import grad, value_and_grad
+from ann.callbacks import History
 from ann.layers.layer import Input, Layer, Sequential, _Run, as_layer, build, walk
 from ann.training import data
-from ann.training.progress import History, Progress, Scores
+from ann.training.loop import Loop, Rows, check_callbacks
+from ann.training.progress import Progress, Scores
 from ann.training.step import Task, make_task, training_step
 from backends import library_of, namespace, tree
 from backends.stream import Stream
@@ -188,7 +190,7 @@ class Model:
             if not isinstance(value, int) or value < (name == "batch_size"):
                 raise ValueError(f"fit: {name} is a {'positive' if name == 'batch_size' else 'non-negative'} integer, {value!r} came")
         x = self._enter(x)
-        task = self._need_task("fit", y)
+        self._need_task("fit", y)
         y = self._targets(y, "y")
         n = self._rows(x, y)
         w = self._weights(n, y, sample_weight, class_weight)
@@ -203,40 +205,11 @@ class Model:
             validation_data = self._validation(validation_data)
         if n == 0:
             raise ValueError("fit: x has no rows")
-        step = self._step(task)
-        be = self._backend()
-        stream = Stream(self.seed)
-        history, progress = History(), Progress(verbose, epochs, -(-n // batch_size))
-        listeners = list(callbacks)
-        self.stop_training = False
-        _tell(listeners, "on_train_begin", self)
-        for epoch in range(epochs):
-            if self.stop_training:
-                break
-            progress.start()
-            _tell(listeners, "on_epoch_begin", self, epoch)
-            order = stream["shuffle"].at(self._epochs).permutation(n) if shuffle else range(n)
-            order = data.permuted_index(be, backends.host.asarray(order)) if shuffle else None
-            totals, count, last_good = None, 0, self._now
-            for number, (start, stop) in enumerate(data.batches(n, batch_size), 1):
-                rows = order[start:stop] if order is not None else None
-                batch = [data.take(part, rows) if rows is not None else data.rows(part, start, stop) for part in (x, y, w)]
-                terms = self._advance(step, stream, *batch)
-                weighted = tree.map(lambda value, size=stop - start: value * float(size), terms)
-                totals = weighted if totals is None else tree.map(lambda a, b: a + b, totals, weighted)
-                count += stop - start
-                if progress.due():
-                    progress.show(epoch, number, last_good_or_raise(self, totals, count, last_good, epoch))
-                    last_good = self._now
-            values = last_good_or_raise(self, totals, count, last_good, epoch)
-            if validation_data is not None:
-                scores = self._evaluate(*validation_data, batch_size=batch_size)
-                values |= {f"val_{name}": value for name, value in scores.items()}
-            self._epochs += 1
-            history.add(epoch, values)
-            progress.show(epoch, progress.batches, values, end=True)
-            _tell(listeners, "on_epoch_end", self, epoch, values)
-        _tell(listeners, "on_train_end", self)
+        source, history = Rows(self._backend(), (x, y, w), batch_size, shuffle), History()
+        validate = None
+        if validation_data is not None:
+            validate = lambda: {f"val_{name}": value for name, value in self._evaluate(*validation_data, batch_size=batch_size).items()}
+        Loop(self, source, validate, epochs, [*check_callbacks(callbacks), history, Progress(verbose)], verbose).run()
         return history
 
     def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None) -> Scores:
@@ -244,15 +217,15 @@ class Model:
         if self._compiled is None or self._compiled["loss"] is None:
             self._need_task("train_on_batch", y)
         x = self._enter(x)
-        task = self._need_task("train_on_batch", y)
+        self._need_task("train_on_batch", y)
         y = self._targets(y, "y")
         w = self._weights(self._rows(x, y), y, sample_weight, None)
-        terms = self._advance(self._step(task), Stream(self.seed), x, y, w)
+        terms = self._advance(self._step(), Stream(self.seed), x, y, w)
         return Scores(tree.map(float, terms))
 
-    def _step(self, task: Task) -> Callable[..., Any]:
-        assert self._compiled is not None
-        return training_step(task, self._compiled["optimizer"], self._is_frozen, self._built.constraints)
+    def _step(self) -> Callable[..., Any]:
+        assert self._compiled is not None and self._task is not None
+        return training_step(self._task, self._compiled["optimizer"], self._is_frozen, self._built.constraints)
 
     def _advance(self, step: Callable[..., Any], stream: Stream, x: Tree, y: Tree, w: Any) -> dict[str, Any]:
         params, state, slots, number = self._now
@@ -722,30 +695,6 @@ class Line:
 
     def __init__(self, y: Array, dy: Array):
         self.y, self.dy = y, dy
-
-
-def last_good_or_raise(model: Model, totals: Any, count: int, last_good: Any, epoch: int) -> dict[str, float]:
-    """The means so far as Python floats (this waits for the device); FloatingPointError when the loss is not finite."""
-    values: dict[str, float] = {name: float(total) / count for name, total in totals.items()}
-    if not abs(values["loss"]) < float("inf"):
-        step = model._now[3]
-        try:
-            rate = model.learning_rate
-        except ValueError:
-            rate = float("nan")
-        model._now = last_good
-        raise FloatingPointError(
-            f"fit: the loss is {values['loss']} in epoch {epoch + 1}, by step {step}, at learning rate {rate:g}. The parameters are those of step "
-            f"{last_good[3]}, the last that was finite. A smaller learning rate, or ann.Adam(global_clipnorm=1.0), usually helps."
-        )
-    return values
-
-
-def _tell(listeners: list[Any], event: str, *args: Any) -> None:
-    for listener in listeners:
-        method = getattr(listener, event, None)
-        if method is not None:
-            method(*args)
 
 
 def _spec(x: Array) -> Input:

@@ -15,7 +15,7 @@ LEVELS = [
     ("ann.functions",),
     ("ann.losses", "ann.metrics", "ann.initializers", "ann.schedules"),
     ("ann.layers", "ann.optimizers"),
-    ("ann.training", "ann.registry", "ann.files"),
+    ("ann.callbacks", "ann.training", "ann.registry", "ann.files"),
     ("ann.model",),
     ("ann.plot", "ann.datasets"),
 ]

@@ -203,8 +203,8 @@ def test_interrupt_leaves_the_model_consistent():
     m = small("numpy")
     m.fit(x, y, verbose=0)
 
-    class Stop:
-        def on_epoch_end(self, model, epoch, logs):
+    class Stop(ann.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
             raise KeyboardInterrupt
 
     before = m._now[3]

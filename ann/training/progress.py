@@ -1,10 +1,12 @@
-"""What fit shows and returns: the progress line, the scores of an evaluation, the history of a training."""
+"""What fit shows and evaluate returns: the progress line, and scores that answer by name."""
 
 from __future__ import annotations
 
 import sys
 import time
 from typing import Any
+
+from ann.callbacks import Callback
 
 
 class Scores(tuple):  # type: ignore[type-arg]
@@ -36,61 +38,34 @@ class Scores(tuple):  # type: ignore[type-arg]
         return f"Scores({', '.join(f'{name}={value:.4g}' for name, value in zip(self._names, self, strict=True))})"
 
 
-class History:
-    """The values of each epoch: h["val_loss"], h.history, h.epoch."""
-
-    def __init__(self) -> None:
-        self.epoch: list[int] = []
-        self.history: dict[str, list[float]] = {}
-
-    def add(self, epoch: int, values: dict[str, float]) -> None:
-        self.epoch.append(epoch)
-        for name, value in values.items():
-            self.history.setdefault(name, []).append(value)
-
-    def __getitem__(self, name: str) -> list[float]:
-        if name not in self.history:
-            raise KeyError(f"{name!r}; there are {', '.join(self.history)}")
-        return self.history[name]
-
-    def __len__(self) -> int:
-        return len(self.epoch)
-
-    def __repr__(self) -> str:
-        last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self.history.items())
-        return f"History({len(self.epoch)} epochs{': ' + last if last else ''})"
-
-    def plot(self) -> Any:
-        """A figure of every value by epoch (needs matplotlib: the extra `plot`)."""
-        from ann import plot
-
-        return plot.history(self)
-
-
-class Progress:
+class Progress(Callback):
     """One line an epoch; on a terminal the line moves a few times a second. verbose: 0 silent, 1 moving, 2 lines, "auto"."""
 
-    def __init__(self, verbose: Any, epochs: int, batches: int):
+    def __init__(self, verbose: Any):
         if verbose not in (0, 1, 2, "auto", True, False):
             raise ValueError(f'fit: verbose is "auto", 0, 1 or 2; {verbose!r} came')
         moving = verbose is True or verbose == 1 or (verbose == "auto" and sys.stdout.isatty())
         self.mode = 0 if verbose in (0, False) else 1 if moving else 2
-        self.epochs, self.batches = epochs, batches
-        self.last = self.started = time.perf_counter()
+        self.last_shown = self.started = time.perf_counter()
 
-    def start(self) -> None:
-        self.last = self.started = time.perf_counter()
+    @property
+    def wants_batches(self) -> bool:
+        return self.mode == 1
 
-    def due(self) -> bool:
-        """Whether a moving line wants new values: four times a second."""
-        return self.mode == 1 and time.perf_counter() - self.last > 0.25
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.last_shown = self.started = time.perf_counter()
 
-    def show(self, epoch: int, batch: int, values: dict[str, float], end: bool = False) -> None:
-        if self.mode == 0 or (self.mode == 2 and not end):
-            return
-        self.last = time.perf_counter()
-        seconds = self.last - self.started
+    def on_batch_end(self, batch: int, logs: Any = None) -> None:
+        if time.perf_counter() - self.last_shown > 0.25:
+            self.show(self.loop.epoch, batch + 1, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.mode:
+            self.show(epoch, self.params["steps"], logs, end="\n")
+
+    def show(self, epoch: int, batch: int, values: Any, end: str = "") -> None:
+        self.last_shown = time.perf_counter()
         text = "   ".join(f"{name} {value:.4f}" if abs(value) >= 1e-3 or value == 0 else f"{name} {value:.2e}" for name, value in values.items())
-        line = f"epoch {epoch + 1}/{self.epochs}   {batch}/{self.batches}   {seconds:.1f} s   {text}"
-        sys.stdout.write(("\r\033[K" if self.mode == 1 else "") + line + ("\n" if end else ""))
+        line = f"epoch {epoch + 1}/{self.params['epochs']}   {batch}/{self.params['steps']}   {self.last_shown - self.started:.1f} s   {text}"
+        sys.stdout.write(("\r\033[K" if self.mode == 1 else "") + line + end)
         sys.stdout.flush()
