@@ -13,7 +13,6 @@ The same `call` serves building (on abstract arrays: shapes follow from running 
 from __future__ import annotations
 
 import dataclasses
-import re
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from typing import Any, ClassVar
 import backends
 from ann import initializers
 from ann.autodiff import stop_gradient
+from ann.names import snake_case
 from backends import namespace, tree
 from backends.program import Spec, shape_of
 from backends.stream import Stream
@@ -208,7 +208,7 @@ def automatic_names(layers: tuple[Layer, ...]) -> dict[str, Layer]:
                 raise ValueError(f"two layers have the name {layer.name!r}")
             names[layer.name] = layer
             continue
-        stem = snake_case(type(layer).__name__ if not isinstance(layer, Function) else repr(layer))
+        stem = snake_case(type(layer).__name__ if not isinstance(layer, Function) else repr(layer)) or "function"
         name, count = stem, 0
         taken = {other.name for other in layers if other.name is not None} | names.keys()
         while name in taken:
@@ -216,12 +216,6 @@ def automatic_names(layers: tuple[Layer, ...]) -> dict[str, Layer]:
             name = f"{stem}_{count}"
         names[name] = layer
     return names
-
-
-def snake_case(name: str) -> str:
-    name = re.sub(r"\W+", "", name)
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower() or "function"
 
 
 class Context:

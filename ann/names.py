@@ -1,0 +1,26 @@
+"""What a user may call by name: look-up in a table, with the nearest right name in the error."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+
+def find(name: str, table: Mapping[str, Any], kind: str, otherwise: str = "") -> Any:
+    """table[name], case and hyphens aside. ValueError with the nearest name, all names, and what may be written otherwise."""
+    key = snake_case(name) if name not in table else name
+    key = key if key in table else name.lower().replace("-", "_")
+    if key in table:
+        return table[key]
+    nearest = difflib.get_close_matches(key, table, 1)
+    hint = f' Did you mean "{nearest[0]}"?' if nearest else ""
+    raise ValueError(f'unknown {kind} "{name}".{hint} There are {", ".join(table)}{otherwise and "; "}{otherwise}.')
+
+
+def snake_case(name: str) -> str:
+    """MaxPooling2D → max_pooling2d, F1Score → f1_score."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
