@@ -64,6 +64,20 @@ class Library:
         """Why a first kernel failed, and what to do."""
         return f"a first computation fails: {type(error).__name__}: {error}"
 
+    # programs
+
+    def lower(self, program: Any) -> Callable[[list[Array]], list[Array]]:
+        """What runs a Program on arrays of this library; here the plain replay, instruction by instruction."""
+        return Replay(program)
+
+    def place_of(self, x: Array) -> Any:
+        """What besides type, shape and dtype tells programs apart: the device, hashable."""
+        return self.device_of(x)
+
+    def scalar(self, number: Any, dtype: str, device: Any) -> Array:
+        """A Python number as a 0-d array."""
+        return self.xp.asarray(number, dtype=self.dtype(dtype), device=device)
+
     # doors
 
     def put(self, host: Any, device: Any, dtype: Any) -> Array:
@@ -77,6 +91,19 @@ class Library:
     def fetch(self, x: Array) -> Any:
         """The values as a NumPy array."""
         return known("numpy").xp.asarray(x)
+
+
+class Replay:
+    """A Program run by its library's own functions, in order."""
+
+    def __init__(self, program: Any):
+        self.program = program
+
+    def __call__(self, arrays: list[Array]) -> list[Array]:
+        return self.program.run(arrays)  # type: ignore[no-any-return]
+
+    def explain(self) -> str:
+        return f"{self.program.library.name}: plain replay, {len(self.program.body)} instructions by the library's own functions"
 
 
 class _Nothing(Library):

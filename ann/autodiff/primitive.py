@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any, overload
 
 from ann.autodiff.tape import Traced, is_traced, record
+from backends.program import calls
 
 Array = Any
 
@@ -46,6 +47,9 @@ class Primitive:
         for x in args:
             if isinstance(x, Traced) or (type(x) in (list, tuple) and any(map(is_traced, x))):
                 return record(self, args, static)
+        if calls.active:
+            with calls.region(self.__name__, calls.new_region(), "value"):  # type: ignore[attr-defined]
+                return self.body(*args, **static)[0]
         return self.body(*args, **static)[0]
 
     def vjp(self, *args: Any, **static: Any) -> tuple[Any, Callable[[Any], Any]]:

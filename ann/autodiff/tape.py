@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from backends import library_of, namespace
 from backends.library import Library, register
+from backends.program import calls
 from backends.wrapped import Wrapped, leaving, split_key, users_line
 
 if TYPE_CHECKING:
@@ -198,7 +199,12 @@ def record(primitive: Primitive, args: tuple[Any, ...], static: dict[str, Any]) 
     values = [below(x, tape) for x in args]
     if any(map(is_traced, _flat(values))):  # older tapes: then all arrays answer one namespace
         values = [_enclosed(x, cls) for x in values]
-    y, *pulls = primitive.body(*values, **static)
+    number = calls.new_region() if calls.active else 0
+    if number:
+        with calls.region(primitive.__name__, number, "value"):  # type: ignore[attr-defined]
+            y, *pulls = primitive.body(*values, **static)
+    else:
+        y, *pulls = primitive.body(*values, **static)
 
     plan: list[tuple[int, int | None]] = []  # (parameter, place in its list or None), one a parent
     for i, x in enumerate(args):
@@ -214,6 +220,12 @@ def record(primitive: Primitive, args: tuple[Any, ...], static: dict[str, Any]) 
     if plan:
 
         def pull(dys: list[Any]) -> list[Any]:
+            if number:
+                with calls.region(primitive.__name__, number, "pullback"):  # type: ignore[attr-defined]
+                    return pulled(dys)
+            return pulled(dys)
+
+        def pulled(dys: list[Any]) -> list[Any]:
             dy = tuple(dys) if isinstance(y, tuple) else dys[0]
             if primitive.joint:
                 gradients = pulls[0](dy)

@@ -19,9 +19,11 @@ import backends
 from backends import tree
 from backends.library import GAPS, KNOWN, NOTHING, Library, common_library, known, library_of, register
 from backends.program import shapes_linalg
+from backends.program.calls import Call, Captured, Input
 from backends.program.indexing import broadcast
-from backends.program.promotion import ANY, Refusal, dtype_name, promote_all
-from backends.program.shapes import GAP_RULES, MAIN, NUMBERS, Rule
+from backends.program.promotion import ANY, BOOL, Refusal, dtype_name, promote_all
+from backends.program.promotion import kind as kind_of
+from backends.program.shapes import GAP_RULES, MAIN, NUMBERS, PROMOTING, Rule
 from backends.wrapped import Namespace, Wrapped, leaving, split_key, users_line
 
 Array = Any
@@ -30,7 +32,7 @@ Array = Any
 class Abstract(Wrapped):
     """An array without data. Its class knows its library: each library has its own, made by `abstract_library`."""
 
-    __slots__ = ("device", "dtype_name", "shape")
+    __slots__ = ("device", "dtype_name", "origin", "shape", "weak")
     library: Library  # the one beneath
     dtypes: dict[str, Any]
     narrow: dict[str, str]  # dtypes that the library replaces, as JAX does without 64-bit types
@@ -40,10 +42,12 @@ class Abstract(Wrapped):
     default_uint: str
     default_index: str
 
-    def __init__(self, shape: tuple[int, ...], name: str, device: Any = None):
+    def __init__(self, shape: tuple[int, ...], name: str, device: Any = None, origin: Any = None, weak: Any = None):
         self.shape = shape
         self.dtype_name = name
         self.device = device
+        self.origin = origin  # what made it: (Call, number of the output), an Input or a Captured; None: nobody asks
+        self.weak = weak  # int or float: it stands for a Python number, whose dtype gives way to that of an array
 
     @property
     def dtype(self) -> Any:  # type: ignore[override]
@@ -69,8 +73,16 @@ class Abstract(Wrapped):
 
     def _rebind(self, y: Abstract) -> Any:
         """x[k] = v and x += y: this object stands for the new value."""
-        self.shape, self.dtype_name, self.device = y.shape, y.dtype_name, y.device
+        self.shape, self.dtype_name, self.device, self.origin, self.weak = y.shape, y.dtype_name, y.device, y.origin, y.weak
         return self
+
+    def strong(self, name: str | None = None) -> Abstract:
+        """The same number in this dtype, as an array that does not give way."""
+        name = self.default_float if name is None else name
+        if name == self.dtype_name:
+            return type(self)(self.shape, name, self.device, self.origin)
+        call = Call("astype", (self,), {"dtype": self.dtypes[name]}, [(self.shape, name)])
+        return type(self)(self.shape, name, self.device, (call, 0))
 
     def _no_value(self, what: str) -> Any:
         raise leaving(what, "of an array without data")
@@ -155,38 +167,80 @@ def apply(cls: type[Abstract], name: str, rule: Rule, arguments: tuple[Any, ...]
     """The one place through which every function goes: the function's name, arguments and static parameters → its outputs.
 
     arguments: abstract arrays, arrays with data, Python numbers, None, and lists of these. The errors name the function.
+    Each output remembers the call, so that the program can be read off from the results (program.py).
     """
     device: Any = None
     seen = []
+    weak = False
     for x in arguments:
         kind = type(x)
         if kind is cls:
             if x.device is not device and x.device is not None:
                 device = _one_device(name, device, x.device)
+            weak = weak or x.weak is not None
         elif kind not in _PLAIN:
             x = _lower(cls, name, x)
             for part in x if type(x) is list else (x,):
                 if type(part) is cls and part.device is not None:
                     device = _one_device(name, device, part.device)
         seen.append(x)
+    if weak:
+        seen, stays = _settle(cls, name, seen)
+        weak = stays and "dtype" not in static
     try:
         out = rule(cls, *seen, **static)
     except Refusal as refusal:
         raise refusal.error(f"{name}: {refusal}") from None
     if static and static.get("device") is not None:
         device = static["device"]
-    if type(out) is list:
-        outputs = (_output(cls, shape, dtype, device) for shape, dtype in out)
+    several = type(out) is list
+    pairs = [(shape, cls.narrow.get(dtype, dtype)) for shape, dtype in (out if several else (out,))]
+    call = Call(name, tuple(seen), static, pairs)
+    outputs = [cls(shape, dtype, device, (call, i)) for i, (shape, dtype) in enumerate(pairs)]
+    if weak:
+        for y in outputs:
+            y.weak = _WEAK_KINDS.get(kind_of(y.dtype_name)) if y.shape == () else None
+    if several:
         return RESULTS[name](*outputs) if name in RESULTS else tuple(outputs)
-    shape, dtype = out
-    return cls(shape, cls.narrow.get(dtype, dtype), device)
+    return outputs[0]
+
+
+_KEEPING = frozenset(("negative", "positive", "abs", "square"))  # functions of one number that give a number of its kind
+_WEAK_KINDS = {"integer": int, "real floating": float}
+
+
+def _settle(cls: type[Abstract], name: str, seen: list[Any]) -> tuple[list[Any], bool]:
+    """Arguments among which some stand for Python numbers: beside arrays these take the arrays' dtype, alone they stay weak."""
+    if name not in PROMOTING:
+        return [x.strong(x.dtype_name) if type(x) is cls and x.weak else x for x in seen], name in _KEEPING
+    strong = [x.dtype_name for x in seen if type(x) is cls and x.weak is None]
+    if not strong:
+        floats = name == "divide" or any(map(_is_float, seen))
+        return [x.strong() if floats and type(x) is cls and x.weak is int else x for x in seen], True
+    numbers = [dtype for dtype in strong if dtype not in BOOL]
+    if not numbers:
+        return seen, False
+    settled = []
+    for x in seen:
+        if type(x) is cls and x.weak is not None:
+            try:
+                target = promote_all([*numbers, x.weak])
+            except Refusal:
+                target = x.dtype_name
+            x = x.strong(target)
+        settled.append(x)
+    return settled, False
+
+
+def _is_float(x: Any) -> bool:
+    return type(x) is float or (isinstance(x, Abstract) and x.weak is float)
 
 
 _PLAIN = frozenset((int, float, complex, bool, type(None)))
 
 
-def _output(cls: type[Abstract], shape: tuple[int, ...], dtype: str, device: Any) -> Abstract:
-    return cls(shape, cls.narrow.get(dtype, dtype), device)
+def _output(cls: type[Abstract], shape: tuple[int, ...], dtype: str, device: Any, origin: Any = None) -> Abstract:
+    return cls(shape, cls.narrow.get(dtype, dtype), device, origin)
 
 
 def _one_device(name: str, a: Any, b: Any) -> Any:
@@ -213,14 +267,14 @@ def _lower(cls: type[Abstract], name: str, x: Any) -> Any:
                 f"{name}: arrays of two libraries meet: {cls.library.name} (abstract) and {library.name}. "
                 "backends.move(tree, backend) takes all of them to one."
             )
-        return cls(tuple(x.shape), dtype_name(x.dtype))
-    return cls(tuple(x.shape), _name_of(x.dtype), library.device_of(x))
+        return cls(tuple(x.shape), dtype_name(x.dtype), None, Captured(cls.library.put(library.fetch(x), None, None)))
+    return cls(tuple(x.shape), name_of(x.dtype), library.device_of(x), Captured(x))
 
 
 _names: dict[tuple[type, Any], str] = {}
 
 
-def _name_of(dtype: Any) -> str:
+def name_of(dtype: Any) -> str:
     """dtype_name(dtype), remembered; by class too, for equal dtypes of two libraries may not be compared."""
     try:
         return _names[type(dtype), dtype]
@@ -258,12 +312,13 @@ class SVDResult(NamedTuple):
     Vh: Any
 
 
-RESULTS = {"eig": EigResult, "eigh": EighResult, "qr": QRResult, "slogdet": SlogdetResult, "svd": SVDResult}
+RESULTS = {"linalg.eig": EigResult, "linalg.eigh": EighResult, "linalg.qr": QRResult, "linalg.slogdet": SlogdetResult, "linalg.svd": SVDResult}
 _ORDER = {"full": ("shape", "fill_value")}  # where the order of a call is not arguments first
 
 
-def _function(cls: type[Abstract], name: str, rule: Rule) -> Callable[..., Any]:
+def _function(cls: type[Abstract], name: str, rule: Rule, within: str = "") -> Callable[..., Any]:
     """The function of the namespace over a rule: it sorts what came into arguments and static parameters."""
+    full = within + name
     parameters = list(inspect.signature(rule).parameters.values())[1:]
     positional = tuple(p.name for p in parameters if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD))
     static_names = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
@@ -292,7 +347,7 @@ def _function(cls: type[Abstract], name: str, rule: Rule) -> Callable[..., Any]:
     if variadic:
 
         def call(*args: Any, **static: Any) -> Any:
-            return apply(cls, name, rule, args, static)
+            return apply(cls, full, rule, args, static)
     else:
 
         def call(*args: Any, **static: Any) -> Any:
@@ -301,7 +356,7 @@ def _function(cls: type[Abstract], name: str, rule: Rule) -> Callable[..., Any]:
                 args, static = args[: len(positional)], dict(zip(static_names, args[len(positional) :], strict=False))
             elif not plain or not needed <= count <= len(positional) or (static and not static.keys() <= allowed):
                 args, static = bind(args, static)
-            return apply(cls, name, rule, args, static)
+            return apply(cls, full, rule, args, static)
 
     call.__name__ = call.__qualname__ = name
     return call
@@ -319,6 +374,7 @@ class _Gaps(dict[str, Callable[..., Any]]):
         self.cls = cls
         super().__init__({name: _function(cls, name, rule) for name, rule in GAP_RULES.items()})
         self["device"] = lambda x: x.device
+        self["scan"] = functools.partial(_scan, cls)
 
     def get(self, name: str, portable: Any = None) -> Any:
         if name not in self:
@@ -336,6 +392,33 @@ class _Gaps(dict[str, Callable[..., Any]]):
 
             self[name] = lambda *args, **static: apply(self.cls, name, rule, args, static)
         return self[name]
+
+
+def _scan(cls: type[Abstract], f: Callable[..., Any], carry: Any, xs: Any, *, length: int, reverse: bool) -> Any:
+    """A loop as one call: its step is traced once, as a program of its own."""
+    from backends.program.program import extract  # it reads programs off from the arrays of this page
+
+    def enter(x: Any) -> Abstract:
+        return x if type(x) is cls and x.weak is None else cls.xp.asarray(x)  # type: ignore[no-any-return]
+
+    def inside(x: Abstract, shape: tuple[int, ...], path: str) -> Abstract:
+        return cls(shape, x.dtype_name, x.device, Input(path))
+
+    carries, columns = [enter(x) for x in tree.leaves(carry)], [enter(x) for x in tree.leaves(xs)]
+    since = Call("", (), {}, []).serial
+    states = [inside(x, x.shape, f"carry {i}") for i, x in enumerate(carries)]
+    rows = [inside(x, x.shape[1:], f"x {i}") for i, x in enumerate(columns)]
+    entered = [cls(x.shape, x.dtype_name, x.device, x.origin) for x in (*states, *rows)]
+    new, y = f(tree.fill(carry, states), tree.fill(xs, rows))
+    after, made = [enter(x) for x in tree.leaves(new)], [enter(x) for x in tree.leaves(y)]
+    for i, (a, b) in enumerate(zip(carries, after, strict=True)):
+        if (a.shape, a.dtype_name) != (b.shape, b.dtype_name):
+            raise ValueError(f"scan: leaf {i} of the carry is {spec(a.shape, a.dtype_name)} and becomes {spec(b.shape, b.dtype_name)}; under jit it must stay")
+    program, outer = extract([*after, *made], entered, cls.library, None, since)
+    outputs = [(x.shape, x.dtype_name) for x in carries] + [((length, *x.shape), x.dtype_name) for x in made]
+    call = Call("scan", (carries, columns, outer), {"program": program, "length": length, "reverse": reverse}, outputs)
+    results = [cls(shape, dtype, carries[0].device if carries else None, (call, i)) for i, (shape, dtype) in enumerate(outputs)]
+    return tree.fill(new, results[: len(carries)]), tree.fill(y, results[len(carries) :])
 
 
 @functools.cache
@@ -359,10 +442,8 @@ def abstract_library(library: Library) -> Library:
     over.array = cls  # type: ignore[attr-defined]
     register(cls, over)
     functions: dict[str, Any] = {name: _function(cls, name, rule) for name, rule in MAIN.items()}
-    functions["linalg"] = SimpleNamespace(
-        **{name: _function(cls, name, rule) for name, rule in shapes_linalg.LINALG.items()}
-    )
-    functions["fft"] = SimpleNamespace(**{name: _function(cls, name, rule) for name, rule in shapes_linalg.FFT.items()})
+    for part, rules in (("linalg", shapes_linalg.LINALG), ("fft", shapes_linalg.FFT)):
+        functions[part] = SimpleNamespace(**{name: _function(cls, name, rule, f"{part}.") for name, rule in rules.items()})
     functions |= _dtype_functions(cls)
     cls.xp = over.xp = Namespace(f"abstract_{library.name}", xp, functions)  # type: ignore[attr-defined]
     over.gaps = _Gaps(cls)
@@ -472,7 +553,7 @@ def abstract(like: Any, *, library: Library | None = None, device: Any = None) -
     beneath = library_of(like)
     cls = abstract_library(library or beneath).array  # type: ignore[attr-defined]
     return _output(
-        cls, tuple(like.shape), _name_of(like.dtype), device if device is not None else beneath.device_of(like)
+        cls, tuple(like.shape), name_of(like.dtype), device if device is not None else beneath.device_of(like)
     )
 
 

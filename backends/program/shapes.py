@@ -147,7 +147,10 @@ def unary(allowed: frozenset[str], result: Callable[[str], str] | None = None) -
     return rule
 
 
-def binary(allowed: frozenset[str], result: str | None = None) -> Rule:
+PROMOTING = {"where", "clip"}  # functions in which Python numbers take the dtype of the arrays beside them
+
+
+def binary(names: str, allowed: frozenset[str], result: str | None = None) -> None:
     def rule(k: Any, x1: Any, x2: Any, /) -> Result:
         a = x1.dtype_name if type(x1) is k else operand(x1)
         b = x2.dtype_name if type(x2) is k else operand(x2)
@@ -165,7 +168,8 @@ def binary(allowed: frozenset[str], result: str | None = None) -> Rule:
         t = x2.shape if isinstance(b, str) else ()
         return s if s == t or t == () else broadcast(s, t), result or name
 
-    return rule
+    MAIN.update(dict.fromkeys(names.split(), rule))
+    PROMOTING.update(names.split())
 
 
 def _truth(name: str) -> str:
@@ -194,23 +198,15 @@ def _register() -> None:
     MAIN["signbit"] = unary(REAL_FLOATING, _truth)
     MAIN["bitwise_invert"] = unary(INTEGER_OR_BOOL)
     MAIN["logical_not"] = unary(BOOL)
-    for name in "add subtract multiply pow".split():
-        MAIN[name] = binary(NUMERIC)
-    for name in "floor_divide remainder maximum minimum".split():
-        MAIN[name] = binary(REAL_NUMERIC)
-    for name in "atan2 copysign hypot logaddexp nextafter".split():
-        MAIN[name] = binary(REAL_FLOATING)
-    for name in "bitwise_and bitwise_or bitwise_xor".split():
-        MAIN[name] = binary(INTEGER_OR_BOOL)
-    for name in "bitwise_left_shift bitwise_right_shift".split():
-        MAIN[name] = binary(INTEGER)
-    for name in "logical_and logical_or logical_xor".split():
-        MAIN[name] = binary(BOOL)
-    for name in "less less_equal greater greater_equal".split():
-        MAIN[name] = binary(REAL_NUMERIC, "bool")
-    for name in "equal not_equal".split():
-        MAIN[name] = binary(ANY, "bool")
-    MAIN["divide"] = binary(FLOATING)
+    binary("add subtract multiply pow", NUMERIC)
+    binary("floor_divide remainder maximum minimum", REAL_NUMERIC)
+    binary("atan2 copysign hypot logaddexp nextafter", REAL_FLOATING)
+    binary("bitwise_and bitwise_or bitwise_xor", INTEGER_OR_BOOL)
+    binary("bitwise_left_shift bitwise_right_shift", INTEGER)
+    binary("logical_and logical_or logical_xor", BOOL)
+    binary("less less_equal greater greater_equal", REAL_NUMERIC, "bool")
+    binary("equal not_equal", ANY, "bool")
+    binary("divide", FLOATING)
     for name in "erf erfc lgamma digamma trigamma".split():
         GAP_RULES[name] = unary(REAL_FLOATING)
 

@@ -64,7 +64,7 @@ class Torch:
         self.torch = torch
         p = ours.start
         parts = []
-        names = [n for n in p]
+        names = list(p)
         if convolutional:
             for name in ("conv2d", "conv2d_1"):
                 k = p[name]["kernel"]

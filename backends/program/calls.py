@@ -1,0 +1,98 @@
+"""What abstract arrays remember of how they were made: the call, and the region of the formula it stands in."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+_serials = itertools.count()
+
+
+class Call:
+    """One call of a function on abstract arrays. Later calls have larger serials, so that sorting by them is the order of the text."""
+
+    __slots__ = ("arguments", "name", "outputs", "region", "serial", "static")
+
+    def __init__(self, name: str, arguments: tuple[Any, ...], static: dict[str, Any], outputs: list[tuple[tuple[int, ...], str]]):
+        self.name = name
+        self.arguments = arguments
+        self.static = static
+        self.outputs = outputs  # (shape, name of the dtype) of each
+        self.region = _here.region
+        self.serial = next(_serials)
+
+
+class Input:
+    """The origin of an argument of the function that is traced."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str):
+        self.path = path
+
+
+class Captured:
+    """The origin of an array with data that the function closes over: an input by reference, read at each call."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: Any):
+        self.array = array
+
+
+@dataclass(frozen=True)
+class Region:
+    """Which formula a call belongs to: softmax, its third call, value or pullback; and the region around it."""
+
+    name: str
+    number: int
+    part: str
+    outer: Region | None
+
+    def __str__(self) -> str:
+        return f"{self.name}.{self.number}{'′' if self.part == 'pullback' else ''}"
+
+
+class _Here(threading.local):
+    region: Region | None = None
+
+
+_here = _Here()
+active = 0  # traces under way, in any thread: where it is 0, regions need not be noted
+_counting = threading.Lock()
+
+
+@contextmanager
+def tracing() -> Iterator[None]:
+    """A trace for a program is under way: formulas note their regions."""
+    global active
+    with _counting:
+        active += 1
+    try:
+        yield
+    finally:
+        with _counting:
+            active -= 1
+
+
+_numbers = itertools.count(1)
+
+
+def new_region() -> int:
+    """A number for one call of a primitive."""
+    return next(_numbers)
+
+
+@contextmanager
+def region(name: str, number: int, part: str) -> Iterator[None]:
+    """Calls made inside belong to this part of this formula."""
+    outer = _here.region
+    _here.region = Region(name, number, part, outer)
+    try:
+        yield
+    finally:
+        _here.region = outer
