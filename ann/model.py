@@ -471,10 +471,12 @@ class Model:
         params, state, slots, step = self._now
         if slots is None or self._compiled is None:
             raise ValueError("learning_rate: the model is not compiled and built yet")
-        self._compiled["optimizer"] = self._compiled["optimizer"].with_rate(float(value))
-        fresh = tree.flatten(self._compiled["optimizer"].init(self._split(params)[0]))
-        kept = tree.flatten(slots) | {"learning_rate": fresh["learning_rate"]}
-        self._now = (params, state, tree.unflatten({path: kept.get(path, value) for path, value in fresh.items()}), step)
+        if callable(getattr(self._compiled["optimizer"], "learning_rate", None)):
+            self._compiled["optimizer"] = self._compiled["optimizer"].with_rate(float(value))
+        rate = slots["learning_rate"]
+        if rate is not None:
+            rate = namespace(rate).full_like(rate, float(value))
+        self._now = (params, state, {**slots, "learning_rate": rate}, step)
 
     def gradients(self, x: Any, y: Any, wrt: str = "params") -> Tree:
         """∂(mean loss)/∂params as a tree; wrt="input" by x; a glob ("dense_1/*") for some of the parameters. As in inference."""
@@ -584,46 +586,73 @@ class Model:
         TypeError for a function without a name that could be found again (a lambda).
         """
         self._must_be_built("save")
-        params, state, slots, step = self._now
-        config: dict[str, Any] = {
-            "net": registry.encode(self.net), "dtype": self.dtype, "seed": self.seed, "name": self.name, "step": step, "epochs": self._epochs,
-            "frozen": list(self._frozen), "input": _encode_input(self._input), "slots": slots is not None,
-        }  # fmt: skip
+        config: dict[str, Any] = {"net": registry.encode(self.net), "dtype": self.dtype, "name": self.name, "input": registry.encode(self._input), "counters": self._counters()}
         if self._compiled is not None:
-            config["compiled"] = {key: registry.encode(value) for key, value in self._compiled.items()}
-        fetch = self._backend().to_numpy
-        tensors = {f"{part}/{key}": fetch(value) for part, values in (("params", params), ("state", state), ("slots", slots)) for key, value in tree.flatten(values).items()}
-        files.write(path, tensors, {"ann.model": json.dumps(config)})
+            config["compiled"] = registry.encode(self._compiled)
+        files.write(path, self._tensors(), {"ann.model": json.dumps(config)})
 
     def save_weights(self, path: str | os.PathLike[str]) -> None:
         """Write the parameters and running values alone."""
         self._must_be_built("save_weights")
-        fetch = self._backend().to_numpy
-        tensors = {f"{part}/{key}": fetch(value) for part, values in (("params", self._now[0]), ("state", self._now[1])) for key, value in tree.flatten(values).items()}
-        files.write(path, tensors, {})
+        files.write(path, self._tensors("params", "state"), {})
 
     def load_weights(self, path: str | os.PathLike[str], only: str = "*") -> None:
         """Read parameters and running values (those whose path matches `only`) from a file; names and shapes are checked first."""
         self._must_be_built("load_weights")
         tensors, _ = files.read(path)
-        params, state, slots, step = self._now
-        new = []
-        for part, held in (("params", params), ("state", state)):
-            flat = tree.flatten(held)
-            given = {key[len(part) + 1 :]: value for key, value in tensors.items() if key.startswith(part + "/")}
-            wanted = {key for key in flat if tree.matches(key, only)}
-            new.append(tree.unflatten(flat | self._fitting(path, {key: given[key] for key in given if key in wanted}, {key: flat[key] for key in wanted})))
-        self._now = (new[0], new[1], slots, step)
+        parts = [
+            self._fitting(path, part, held, tensors, only)
+            for part, held in zip(("params", "state"), self._now, strict=False)
+        ]
+        self._now = (*parts, *self._now[2:])
 
-    def _fitting(self, path: Any, given: dict[str, Any], held: dict[str, Any]) -> dict[str, Array]:
-        """The tensors of a file, checked against what the model holds, on the model's device."""
+    def _tensors(self, *parts: str) -> dict[str, Any]:
+        """{"params/dense/kernel": …}: what training changes, as host arrays; all of it, or these parts."""
+        held = dict(zip(("params", "state", "slots"), self._now, strict=False))
+        return {f"{part}/{key}": self._backend().to_numpy(x) for part in parts or held for key, x in tree.flatten(held[part]).items()}
+
+    def _counters(self) -> dict[str, Any]:
+        """What training changes besides the tensors, and the seed of its streams."""
+        return {"seed": self.seed, "step": self._now[3], "epochs": self._epochs, "frozen": list(self._frozen), "slots": self._now[2] is not None}
+
+    def _fill(self, path: Any, tensors: dict[str, Any], counters: dict[str, Any]) -> None:
+        """Take all that training changes from a file; everything is checked before anything is set."""
+        for name in ("seed", "step", "epochs"):
+            if type(counters[name]) is not int or counters[name] < 0:
+                raise files.FileError(f"{path}: {name} is {counters[name]!r}, a non-negative integer is wanted")
+        if not isinstance(counters["frozen"], list) or not all(isinstance(pattern, str) for pattern in counters["frozen"]):
+            raise files.FileError(f"{path}: the frozen paths are {counters['frozen']!r}, a list of texts is wanted")
+        before = self._frozen
+        self._frozen = tuple(counters["frozen"])
+        try:
+            params, state, slots, _ = self._now
+            if self._compiled is not None and counters["slots"]:
+                slots = self._compiled["optimizer"].init(self._split(params)[0])
+            parts = {"params": params, "state": state} | ({"slots": slots} if counters["slots"] else {})
+            parts = {part: self._fitting(path, part, held, tensors) for part, held in parts.items()}
+        except BaseException:
+            self._frozen = before
+            raise
+        self.seed, self._epochs = counters["seed"], counters["epochs"]
+        self._now = (parts["params"], parts["state"], parts.get("slots", slots), counters["step"])
+
+    def _fitting(self, path: Any, part: str, held: Tree, tensors: dict[str, Any], only: str = "*") -> Tree:
+        """The tensors of a file under "part/", on the device, in the tree that the model holds. FileError where they do not fit it."""
         be = self._backend()
-        if given.keys() != held.keys():
-            raise files.FileError(f"{path}: the file has {', '.join(sorted(given)) or 'nothing'}, the model needs {', '.join(sorted(held))}")
-        for key, value in given.items():
-            if tuple(value.shape) != tuple(held[key].shape):
-                raise files.FileError(f"{path}: {key} has shape {tuple(value.shape)}, the model's is {tuple(held[key].shape)}")
-        return {key: be.library.put(value, be.device, held[key].dtype) for key, value in given.items()}
+        wanted = {key: x for key, x in tree.flatten(held).items() if tree.matches(key, only)}
+        given = {key.removeprefix(f"{part}/"): x for key, x in tensors.items() if key.startswith(f"{part}/")}
+        given = {key: x for key, x in given.items() if tree.matches(key, only)}
+        if given.keys() != wanted.keys():
+            raise files.FileError(f"{path}: under {part} the file has {', '.join(sorted(given)) or 'nothing'}, the model needs {', '.join(sorted(wanted)) or 'nothing'}")
+        for key, x in given.items():
+            if tuple(x.shape) != tuple(wanted[key].shape):
+                raise files.FileError(f"{path}: {key} has shape {tuple(x.shape)}, the model's is {tuple(wanted[key].shape)}")
+            kind = backends.host.dtype(str(wanted[key].dtype).rpartition(".")[2]).kind
+            if x.dtype.kind != kind:
+                raise files.FileError(f"{path}: {key} is {x.dtype}, the model's is {wanted[key].dtype}")
+            if kind == "f" and part == "params" and not backends.host.isfinite(x).all():
+                raise files.FileError(f"{path}: {key} is not finite")
+        return tree.fill(held, [be.library.put(given[key], be.device, x.dtype) if key in given else x for key, x in tree.flatten(held).items()])
 
 
 def load(path: str | os.PathLike[str], *, backend: Any = None, custom: Iterable[Any] = ()) -> Model:
@@ -635,29 +664,20 @@ def load(path: str | os.PathLike[str], *, backend: Any = None, custom: Iterable[
     tensors, metadata = files.read(path)
     if "ann.model" not in metadata:
         raise files.FileError(f"{path}: the file holds weights but no model; build the model and use model.load_weights(path)")
+    known = registry.known(custom)
     try:
         config = json.loads(metadata["ann.model"])
-        known = registry.known(custom)
-        model = Model(registry.decode(config["net"], known), backend=backend, dtype=config["dtype"], seed=config["seed"], name=config["name"])
+        model = Model(registry.decode(config["net"], known), backend=backend, dtype=config["dtype"], seed=config["counters"]["seed"], name=config["name"])
         if model.backend is None:
             model.backend = backends.get(dtype=model.dtype)
-        model._build(_decode_input(config["input"]))
+        model._build(registry.decode(config["input"], known))
         if "compiled" in config:
-            chosen = {key: registry.decode(value, known) for key, value in config["compiled"].items()}
-            model.compile(**chosen)
-    except (KeyError, TypeError, json.JSONDecodeError, RecursionError) as error:
-        if isinstance(error, registry.UnknownName):
-            raise
+            model.compile(**registry.decode(config["compiled"], known))
+        model._fill(path, tensors, config["counters"])
+    except (files.FileError, registry.UnknownName, backends.BackendUnavailable):
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise files.FileError(f"{path}: the model's description is damaged: {type(error).__name__}: {error}") from error
-    model._frozen = tuple(config["frozen"])
-    model._epochs = int(config["epochs"])
-    model._keep_slots()
-    params, state, slots, _ = model._now
-    parts = []
-    for part, held in (("params", params), ("state", state), ("slots", slots if config["slots"] else None)):
-        given = {key[len(part) + 1 :]: value for key, value in tensors.items() if key.startswith(part + "/")}
-        parts.append(tree.unflatten(model._fitting(path, given, tree.flatten(held))))
-    model._now = (_in_order(parts[0], params), parts[1], parts[2] if config["slots"] else slots, int(config["step"]))
     return model
 
 
@@ -699,22 +719,6 @@ class Line:
 
 def _spec(x: Array) -> Input:
     return Input(tuple(x.shape[1:]), str(x.dtype).rpartition(".")[2])
-
-
-def _encode_input(x: Any) -> Any:
-    if isinstance(x, Input):
-        return {"shape": list(x.shape), "dtype": x.dtype}
-    if isinstance(x, dict):
-        return {"dict": {key: _encode_input(part) for key, part in x.items()}}
-    return {"tuple": [_encode_input(part) for part in x]}
-
-
-def _decode_input(x: Any) -> Any:
-    if "dict" in x:
-        return {key: _decode_input(part) for key, part in x["dict"].items()}
-    if "tuple" in x:
-        return tuple(map(_decode_input, x["tuple"]))
-    return Input(tuple(x["shape"]), x["dtype"])
 
 
 def _in_order(params: Tree, like: Tree) -> Tree:

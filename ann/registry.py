@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,39 +33,60 @@ def known(custom: Iterable[Any] = ()) -> dict[str, Any]:
     return found
 
 
-def encode(value: Any) -> Any:
-    """A configuration as JSON values. TypeError for what a file could not describe."""
+def encode(value: Any, arrays: dict[str, Any] | None = None) -> Any:
+    """A configuration as JSON values; arrays go to the dict that is given. TypeError for what a file could not describe."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}  # JSON has no name for it
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple | list):
-        return {"tuple" if isinstance(value, tuple) else "list": [encode(part) for part in value]}
+        return {"tuple" if isinstance(value, tuple) else "list": [encode(part, arrays) for part in value]}
     if isinstance(value, dict):
-        return {"dict": [[encode(key), encode(part)] for key, part in value.items()]}
+        return {"dict": [[encode(key, arrays), encode(part, arrays)] for key, part in value.items()]}
+    if arrays is not None and hasattr(value, "shape") and hasattr(value, "dtype"):
+        key = str(len(arrays))
+        arrays[key] = value
+        return {"array": key}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        config = {item.name: encode(getattr(value, item.name)) for item in dataclasses.fields(value) if item.init}
+        config = {item.name: encode(getattr(value, item.name), arrays) for item in dataclasses.fields(value) if item.init}
         return {"class": name_of(type(value)), "config": config}
     if callable(value):
         return {"function": name_of(value)}
     raise TypeError(f"save: {value!r} cannot be written to a file; layers, functions, numbers, strings, tuples and dicts can")
 
 
-def decode(value: Any, names: dict[str, Any]) -> Any:
-    """What `encode` wrote, with these names. UnknownName says which to pass in `custom`."""
+def decode(value: Any, names: dict[str, Any], arrays: dict[str, Any] | None = None) -> Any:
+    """What `encode` wrote, with these names. UnknownName says which to pass in `custom`; KeyError or TypeError what no encode wrote."""
     if not isinstance(value, dict):
+        if isinstance(value, list):
+            raise TypeError("a list without its kind")
         return value
-    if "tuple" in value:
-        return tuple(decode(part, names) for part in value["tuple"])
-    if "list" in value:
-        return [decode(part, names) for part in value["list"]]
-    if "dict" in value:
-        return {decode(key, names): decode(part, names) for key, part in value["dict"]}
-    key = value.get("class", value.get("function"))
+    if value.keys() == {"class", "config"}:
+        made = _found(value["class"], names)
+        if not (isinstance(made, type) and dataclasses.is_dataclass(made)):
+            raise TypeError(f"{value['class']!r} is no class of configuration")
+        return made(**{name: decode(part, names, arrays) for name, part in value["config"].items()})
+    ((kind, content),) = value.items()
+    if kind == "tuple":
+        return tuple(decode(part, names, arrays) for part in content)
+    if kind == "list":
+        return [decode(part, names, arrays) for part in content]
+    if kind == "dict":
+        return {decode(key, names, arrays): decode(part, names, arrays) for key, part in content}
+    if kind == "float":
+        return float(content)
+    if kind == "array" and arrays is not None:
+        return arrays[content]
+    if kind == "function":
+        return _found(content, names)
+    raise KeyError(kind)
+
+
+def _found(key: str, names: dict[str, Any]) -> Any:
     if key not in names:
         short = str(key).rpartition(".")[2]
         raise UnknownName(f"the file uses {short!r}, which is not part of ann; pass it: ann.load(path, custom=[{short}])")
-    if "function" in value:
-        return names[key]
-    return names[key](**{name: decode(part, names) for name, part in value["config"].items()})
+    return names[key]
 
 
 def name_of(thing: Any) -> str:

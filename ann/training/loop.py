@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import backends
-from ann.callbacks import Callback
+from ann.callbacks import Callback, TerminateOnNaN
 from ann.training import data
-from backends import tree
+from ann.training.signals import Deferred
+from backends import namespace, tree
 from backends.stream import Stream
 
 Array = Any
@@ -22,6 +24,11 @@ class Rows:
         self.be, self.parts, self.batch_size, self.shuffle = be, parts, batch_size, shuffle
         self.rows = data.length(parts[0], "x")
         self.count: int | None = -(-self.rows // batch_size)
+
+    @property
+    def kind(self) -> dict[str, Any]:
+        """What batch number i depends on, besides the stream."""
+        return {"rows": self.rows, "batch_size": self.batch_size, "shuffle": self.shuffle}
 
     def batches(self, stream: Stream, first: int = 0) -> Iterator[tuple[int, list[Tree]]]:
         """(rows, [x, y, sample weights]) of each batch from number `first` on, in the order that the stream draws."""
@@ -69,16 +76,21 @@ class Logs(Mapping[str, float]):
         return repr(dict(self))
 
 
+class NonFinite(FloatingPointError):
+    """The loss or a parameter is NaN or infinite."""
+
+
 class Loop:
     """One training: `epochs` epochs of the source's batches. It stands before batch `batch` of epoch `epoch`.
 
-    validate() → {"val_loss": …} after each epoch. FloatingPointError when a loss that is read is not finite; the model is then
-    as at the last reading that was.
+    validate() → {"val_loss": …} after each epoch. Where values are read they must be finite: else FloatingPointError, and the
+    model is as at the last reading. Ctrl-C waits for the end of the step (or of the epoch: its validation and callbacks).
     """
 
     def __init__(self, model: Any, source: Rows, validate: Callable[[], dict[str, float]] | None, epochs: int, callbacks: list[Callback], verbose: Any):
         self.model, self.source, self.validate, self.epochs = model, source, validate, epochs
         self.callbacks = sorted(callbacks, key=lambda callback: callback.last)
+        self.batch_listeners = [callback for callback in self.callbacks if callback.wants_batches]
         self.epoch = self.batch = 0
         self.means = Means()
         for callback in self.callbacks:
@@ -86,58 +98,88 @@ class Loop:
             callback.params = {"epochs": epochs, "steps": source.count, "verbose": verbose}
 
     def run(self) -> None:
+        saved_on_signal = any(type(callback).on_interrupt is not Callback.on_interrupt for callback in self.callbacks)
         self.model.stop_training = False
         self.good = self.model._now
-        self.tell("on_train_begin")
-        while self.epoch < self.epochs and not self.model.stop_training:
-            if self.batch == 0:
-                self.means = Means()
-                self.tell("on_epoch_begin", self.epoch)
-            self.train()
-            values = self.read()
-            if self.validate is not None:
-                values |= self.validate()
-            epoch, self.epoch, self.batch = self.epoch, self.epoch + 1, 0
-            self.model._epochs += 1
-            self.tell("on_epoch_end", epoch, values)
+        try:
+            with Deferred(signal.SIGINT, *([signal.SIGTERM] if saved_on_signal else [])) as self.signals:
+                self.tell("on_train_begin")
+                while self.epoch < self.epochs and not self.model.stop_training:
+                    self.run_epoch()
+                    self.rest()
+        except NonFinite as error:
+            if not any(isinstance(callback, TerminateOnNaN) for callback in self.callbacks):
+                raise
+            print(error)
         self.tell("on_train_end")
 
-    def train(self) -> None:
-        """The rest of this epoch's steps."""
+    def run_epoch(self) -> None:
+        """The rest of this epoch: steps, validation."""
         model, stream = self.model, Stream(self.model.seed)
-        listeners = [callback for callback in self.callbacks if callback.wants_batches]
+        if self.batch == 0:
+            self.means = Means()
+            self.tell("on_epoch_begin", self.epoch)
         step = model._step()
         for n, batch in self.source.batches(stream["shuffle"].at(model._epochs), self.batch):
-            for listener in listeners:
-                listener.on_train_batch_begin(self.batch)
-            if listeners:
-                step = model._step()  # a callback may have changed the learning rate
+            if self.batch_listeners:
+                for listener in self.batch_listeners:
+                    listener.on_train_batch_begin(self.batch)
+                step = model._step()  # they may have changed the learning rate
             terms = model._advance(step, stream, *batch)
             self.means.add(terms, n)
             number, self.batch = self.batch, self.batch + 1
-            if listeners:
+            if self.batch_listeners:
                 logs = Logs(self)
-                for listener in listeners:
+                for listener in self.batch_listeners:
                     listener.on_train_batch_end(number, logs)
-                if model.stop_training:
-                    break
+            self.rest()
+            if model.stop_training:
+                break
+        values = self.read()
+        if self.validate is not None:
+            values |= self.validate()
+        epoch, self.epoch, self.batch = self.epoch, self.epoch + 1, 0
+        model._epochs += 1
+        self.tell("on_epoch_end", epoch, values)
+
+    def rest(self) -> None:
+        """Between two steps, where everything is consistent: a signal that came meanwhile acts."""
+        if self.signals.pending is not None:
+            self.tell("on_interrupt")
+            self.signals.deliver()
 
     def read(self) -> dict[str, float]:
-        """The means so far as Python floats. FloatingPointError, and the model as it was, when the loss is not finite."""
-        values = self.means.read()
-        if not abs(values["loss"]) < float("inf"):
-            model, step = self.model, self.model._now[3]
-            try:
-                rate = model.learning_rate
-            except ValueError:
-                rate = float("nan")
+        """The means so far as Python floats. FloatingPointError, and the model as it was, unless loss and parameters are finite."""
+        model, values = self.model, self.means.read()
+        wrong = f"the loss is {values['loss']}" if not abs(values["loss"]) < float("inf") else self._not_finite()
+        if wrong:
+            step, rate = model._now[3], model.learning_rate
             model._now = self.good
-            raise FloatingPointError(
-                f"fit: the loss is {values['loss']} in epoch {self.epoch + 1}, by step {step}, at learning rate {rate:g}. The parameters are those of step "
+            raise NonFinite(
+                f"fit: {wrong} in epoch {self.epoch + 1}, by step {step}, at learning rate {rate:g}. The parameters are those of step "
                 f"{self.good[3]}, the last that was finite. A smaller learning rate, or ann.Adam(global_clipnorm=1.0), usually helps."
             )
-        self.good = self.model._now
+        self.good = model._now
         return values
+
+    def _not_finite(self) -> str:
+        for path, p in tree.flatten(self.model._now[0]).items():
+            xp = namespace(p)
+            if not bool(xp.all(xp.isfinite(p))):
+                return f"{path} is not finite"
+        return ""
+
+    def get_state(self) -> dict[str, Any]:
+        """Where it stands, as a callback's state."""
+        place = {"epoch": self.epoch, "batch": self.batch, "stopped": self.model.stop_training, "source": self.source.kind}
+        return place | {"totals": self.means.totals, "count": self.means.count}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from there. ValueError when the epoch was begun with other data."""
+        if state["batch"] and state["source"] != self.source.kind:
+            raise ValueError(f"fit: the epoch that is to be resumed was begun with {state['source']}; now it is {self.source.kind}")
+        self.epoch, self.batch, self.model.stop_training = state["epoch"], state["batch"], state["stopped"]
+        self.means.totals, self.means.count = state["totals"], state["count"]
 
     def tell(self, event: str, *args: Any) -> None:
         for callback in self.callbacks:
