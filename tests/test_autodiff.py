@@ -58,6 +58,31 @@ def test_jacobian_and_hessian_are_those_of_calculus(backend):
     np.testing.assert_allclose(h, np.diag(6 * v), rtol=1e-12)
 
 
+def test_a_tall_jacobian_is_computed_by_columns_and_differentiates(backend):
+    """Many results of few numbers: the other way through the same derivative, and the derivative of that."""
+    t = backend.asarray(np.linspace(0.0, 2.0, 40))
+    f = lambda p, t: {"y": p["a"] * namespace(t).exp(-p["k"][0] * t) + p["k"][1]}  # noqa: E731
+    p = {"a": backend.asarray(np.asarray(1.5)), "k": backend.asarray(np.array([0.7, -0.2]))}
+    j = ann.jacobian(f)(p, t)
+    e = np.exp(-0.7 * np.linspace(0.0, 2.0, 40))
+    np.testing.assert_allclose(backend.to_numpy(j["y"]["a"]), e, rtol=1e-12)
+    np.testing.assert_allclose(backend.to_numpy(j["y"]["k"]), np.stack([-1.5 * np.linspace(0.0, 2.0, 40) * e, np.ones(40)], axis=-1), rtol=1e-12)
+
+    def squares(p, t):
+        d = ann.jacobian(f)(p, t)["y"]["a"]
+        return namespace(d).sum(d * d)
+
+    g = ann.grad(squares)(p, t)  # Σ exp(−2kt)
+    np.testing.assert_allclose(backend.to_numpy(g["k"]), [-2 * np.sum(np.linspace(0.0, 2.0, 40) * e * e), 0.0], rtol=1e-12)
+
+
+def test_a_jacobian_hands_on_what_else_f_returns():
+    j, aux = ann.jacobian(lambda x: (x**2, "more"), has_aux=True)(np.array([1.0, 2.0]))
+    assert j.tolist() == [[2.0, 0.0], [0.0, 4.0]] and aux == "more"
+    j, aux = ann.jacobian(lambda k, t: (k * t, k), has_aux=True)(3.0, np.arange(9.0))
+    assert j.tolist() == np.arange(9.0).tolist() and float(aux) == 3.0
+
+
 def test_jvp_and_hvp_are_products_with_jacobian_and_hessian(backend):
     x, v = backend.asarray(np.array([0.5, -1.0, 2.0])), backend.asarray(np.array([1.0, 0.5, -2.0]))
     f = lambda x: namespace(x).exp(x) * namespace(x).sum(x * x)  # noqa: E731
@@ -66,6 +91,17 @@ def test_jvp_and_hvp_are_products_with_jacobian_and_hessian(backend):
     np.testing.assert_allclose(backend.to_numpy(dy), backend.to_numpy(ann.jacobian(f)(x)) @ backend.to_numpy(v), rtol=1e-12)
     s = lambda x: namespace(x).sum(f(x))  # noqa: E731
     np.testing.assert_allclose(backend.to_numpy(ann.hvp(s)(x, v)), backend.to_numpy(ann.hessian(s)(x)) @ backend.to_numpy(v), rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["sqrt", "log", "log1p", "log2", "reciprocal", "asin", "acos", "atanh", "divide", "pow", "root", "power"])
+def test_the_derivative_in_a_direction_is_the_gradient(name):
+    """Also where the rule has a restricted domain: it is linear in dy, through dy = 0."""
+    f = {"divide": lambda x: 2.0 / x, "pow": lambda x: x**x, "root": lambda x: x**0.5, "power": lambda x: (-x) ** np.asarray(3.0)}.get(name)
+    f = f or (lambda x: getattr(namespace(x), name)(x))
+    x = np.array(0.3)
+    assert float(ann.jvp(f)(x, np.array(1.0))[1]) == pytest.approx(float(ann.grad(f)(x)), rel=1e-12)
+    cross = ann.hessian(lambda p: p[0] * f(p[1]))(np.array([0.0, 0.3]))  # the gradient by f is 0 here, its derivative is not
+    assert cross[0, 1] == pytest.approx(float(ann.grad(f)(x)), rel=1e-12) and cross[1, 0] == cross[0, 1]
 
 
 def test_jvp_of_a_constant_is_zero(backend):

@@ -17,7 +17,7 @@ LEVELS = [
     ("ann.losses", "ann.metrics", "ann.initializers", "ann.schedules", "ann.regularizers", "ann.constraints"),
     ("ann.layers", "ann.optimizers"),
     ("ann.markup", "ann.callbacks", "ann.training", "ann.registry", "ann.files"),
-    ("ann.model",),
+    ("ann.model", "ann.optimization"),
     ("ann.plot", "ann.datasets"),
 ]
 

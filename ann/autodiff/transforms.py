@@ -81,60 +81,93 @@ def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: boo
     return gradient
 
 
-def jacobian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
+def jacobian(f: Callable[..., Any], argnums: int = 0, has_aux: bool = False) -> Callable[..., Any]:
     """The function (tree, *args) → ∂f/∂tree: for each array y of f's result and each x of the tree, shape y.shape + x.shape.
 
-    One pull a number of y: meant for small y. Results that are trees give trees of trees.
+    One pull a number of y, or one push a number of the tree where these are fewer. Results that are trees give trees of
+    trees. has_aux: f returns (y, aux), and the result is (∂f/∂tree, aux).
     """
 
     @functools.wraps(f, updated=())
     def matrix(*args: Any, **kwargs: Any) -> Any:
-        run = _trace(lambda *a: f(*a, **kwargs), args, _places(f, (argnums,), args), strict=True)
+        run = _trace(lambda *a: f(*a, **kwargs), args, _places(f, (argnums,), args), strict=True, has_aux=has_aux)
         ys = tree.leaves(run.value)
+        x = args[run.numbers[0]]
 
         def rows(place: int, y: Any) -> Any:
-            xp = namespace(y)
-            n = _size(y)
-            units = xp.reshape(xp.eye(n, dtype=y.dtype, device=backends.library_of(raw(y)).device_of(raw(y))), (n, *y.shape))
-            pulled = [run.pull(tree.fill(run.value, [units[i, ...] if k == place else None for k in range(len(ys))], ))[0] for i in range(n)]
-            x = args[run.numbers[0]]
+            pulled = [run.pull(tree.fill(run.value, [unit if k == place else None for k in range(len(ys))]))[0] for unit in _units(y)]
             if not pulled:
-                return tree.map(lambda leaf: xp.zeros((*y.shape, *getattr(leaf, "shape", ())), dtype=y.dtype), x)
+                return tree.map(lambda leaf: namespace(y).zeros((*y.shape, *getattr(leaf, "shape", ())), dtype=y.dtype), x)
             return tree.map(lambda *gs: _reshape(namespace(*gs).stack(list(gs)), (*y.shape, *gs[0].shape)), *pulled)
 
-        return tree.fill(run.value, [rows(k, y) for k, y in enumerate(ys)])
+        numbers = sum(map(_size, run.arrays))
+        if 0 < numbers < sum(map(_size, ys)) // 4:  # a push costs about a pull, and recording the transposed pass a few
+            found = _columns(f, run, args, kwargs, has_aux)
+        else:
+            found = tree.fill(run.value, [rows(k, y) for k, y in enumerate(ys)])
+        return (found, run.aux) if has_aux else found
 
     return matrix
 
 
-def jvp(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
-    """The function (tree, *args, v) → (f, ∂f/∂tree·v): the value, and the derivative in direction v, a tree like the first.
+def _columns(f: Callable[..., Any], run: _Run, args: tuple[Any, ...], kwargs: dict[str, Any], has_aux: bool) -> Tree:
+    """The Jacobian by its columns: the derivative in the direction of each number of the argument."""
+    number = run.numbers[0]
+    value, push = _linearize((lambda *a: f(*a, **kwargs)[0]) if has_aux else (lambda *a: f(*a, **kwargs)), number, args)
+    inputs = run.arrays
+    pushed = []  # for each leaf x of the argument: for each y, its derivative by every number of x
+    for place, x in enumerate(inputs):
+        directions = [push([unit if k == place else None for k in range(len(inputs))]) for unit in _units(x)]
+        pushed.append([namespace(*dys).stack(list(dys), axis=-1) for dys in zip(*directions, strict=True)])
+    return tree.fill(
+        value,
+        [
+            tree.fill(args[number], [_reshape(columns[k], (*y.shape, *x.shape)) for columns, x in zip(pushed, inputs, strict=True)])
+            for k, y in enumerate(tree.leaves(value))
+        ],
+    )
 
-    As a transposed vjp: u ↦ pull(u) is linear, and its own pullback at v is the directional derivative.
-    """
+
+def jvp(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
+    """The function (tree, *args, v) → (f, ∂f/∂tree·v): the value, and the derivative in direction v, a tree like the first."""
 
     @functools.wraps(f, updated=())
     def directional(*args: Any) -> Any:
         *inputs, v = args
-        tape = Tape()
-        lifted = tree.map(lambda x: lift(x, tape) if _is_array(x) else x, [_floats_as_arrays(x, i == argnums) for i, x in enumerate(inputs)])
-        run = _trace(f, tuple(lifted), (argnums,), strict=True)
-        ys = list(tree.leaves(run.value))
-        us = [lift(zeros_of(_strip(y, tape)), tape, leaf=True) for y in ys]
-        pulled = run.pull(tree.fill(run.value, us))[0]
+        value, push = _linearize(f, argnums, tuple(inputs))
+        return value, tree.fill(value, push(tree.leaves(v)))
+
+    return directional
+
+
+def _linearize(f: Callable[..., Any], argnums: int, args: tuple[Any, ...]) -> tuple[Tree, Callable[[list[Any]], list[Any]]]:
+    """(f(*args), push): push maps the leaves of a direction to the derivatives of the leaves of f, and may be called again.
+
+    None in a direction stands for zeros.
+    As a transposed vjp: u ↦ pull(u) is linear, and its own pullback at v, from any u, is the derivative in direction v.
+    """
+    tape = Tape()
+    lifted = tree.map(lambda x: lift(x, tape) if _is_array(x) else x, [_floats_as_arrays(x, i == argnums % len(args), args) for i, x in enumerate(args)])
+    run = _trace(f, tuple(lifted), (argnums,), strict=True)
+    value = tree.map(lambda y: _strip(y, tape), run.value)
+    ys = tree.leaves(value)
+    us = [lift(namespace(y).ones_like(y), tape, leaf=True) for y in ys]  # rules of restricted domain keep zeros where f′ is infinite
+    pulled = tree.leaves(run.pull(tree.fill(run.value, us))[0])
+    inputs = tree.leaves(lifted[argnums])
+
+    def push(v: list[Any]) -> list[Any]:
         pairs = []
-        for g, dv, x in zip(tree.leaves(pulled), tree.leaves(v), tree.leaves(lifted[argnums]), strict=True):
-            if isinstance(g, Traced) and g.tape is tape and g.node is not None:
+        for g, dv, x in zip(pulled, v, inputs, strict=True):
+            if dv is not None and isinstance(g, Traced) and g.tape is tape and g.node is not None:
                 dv = dv if _is_array(dv) else namespace(x).full_like(x, float(dv))
                 if tuple(dv.shape) != tuple(g.shape):
                     raise ValueError(f"jvp: the direction has shape {tuple(dv.shape)} where the argument has {tuple(g.shape)}")
-                pairs.append((g.node, g.slot, _strip(dv, tape)))
+                dv = _strip(dv, tape)
+                pairs.append((g.node, g.slot, lift(dv, CONSTANT) if is_traced(_strip(g, tape)) and not is_traced(dv) else dv))
         tangents = backward(pairs, [u.node for u in us])
-        value = tree.map(lambda y: _strip(y, tape), run.value)
-        zero = [zeros_of(_strip(y, tape)) if t is None else _strip(t, tape) for y, t in zip(ys, tangents, strict=True)]
-        return value, tree.fill(run.value, zero)
+        return [zeros_of(y) if t is None else _strip(t, tape) for y, t in zip(ys, tangents, strict=True)]
 
-    return directional
+    return value, push
 
 
 def hvp(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
@@ -349,6 +382,13 @@ def _places(f: Callable[..., Any], numbers: tuple[int, ...], args: tuple[Any, ..
 
 def _size(y: Any) -> int:
     return functools.reduce(lambda a, b: a * b, y.shape, 1)
+
+
+def _units(y: Any) -> list[Any]:
+    """Every array like y that is 1 in one place and else 0."""
+    n = _size(y)
+    eye = namespace(y).eye(n, dtype=y.dtype, device=library_of(raw(y)).device_of(raw(y)))
+    return [_reshape(eye[i, ...], tuple(y.shape)) for i in range(n)]
 
 
 def _reshape(x: Any, shape: tuple[int, ...]) -> Any:

@@ -16,9 +16,9 @@ Array = Any
 
 
 def _safe_divide(dy: Array, by: Array) -> Array:
-    """dy/by, and 0 where dy is 0: a branch not taken never makes NaN."""
+    """dy/by, and 0 where dy is 0 and by is 0 or NaN: a branch not taken never makes NaN. Elsewhere linear in dy, at dy = 0 too."""
     xp = namespace(dy, by)
-    used = dy != 0
+    used = (dy != 0) | (xp.abs(by) > 0)
     return xp.where(used, dy / xp.where(used, by, xp.ones_like(by)), xp.zeros_like(dy))
 
 
@@ -130,14 +130,15 @@ def pow(x1: Array, x2: Array) -> Any:
                 return dy * (float(x2) * namespace(dy, x1).pow(x1, float(x2) - 1.0))
         xp = namespace(dy, x1, x2)
         exponent, base = _spread(x2, dy), _spread(x1, dy)
-        used = (dy != 0) & (exponent != 0)
+        smooth = (base > 0) | ((base < 0) & (xp.floor(exponent) == exponent)) | ((base == 0) & (exponent >= 1))
+        used = ((dy != 0) | smooth) & (exponent != 0)
         slope = exponent * xp.pow(xp.where(used, base, xp.ones_like(base)), xp.where(used, exponent - 1.0, xp.ones_like(base)))
         return xp.where(used, dy * slope, xp.zeros_like(dy))
 
     def by_exponent(dy: Array) -> Array:
         xp = namespace(dy, x1, x2)
         base = _spread(x1, dy)
-        used = (dy != 0) & (base > 0)
+        used = ((dy != 0) | xp.isfinite(y)) & (base > 0)
         return xp.where(used, dy * y * xp.log(xp.where(used, base, xp.ones_like(base))), xp.zeros_like(dy))
 
     return y, lambda dy: fit(by_base(dy), x1), lambda dy: fit(by_exponent(dy), x2)
