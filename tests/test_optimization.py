@@ -141,7 +141,7 @@ def test_a_search_that_does_not_end_well_says_so():
         (lambda: ann.minimize(lambda x: x * x, np.arange(3)), TypeError, "params has dtype int64"),
         (lambda: ann.minimize(lambda x: x * x, "x"), TypeError, "params is the str 'x'"),
         (lambda: ann.minimize(lambda x: x * x, {"a": None}), ValueError, "params holds no numbers"),
-        (lambda: ann.minimize(lambda x: x * x, 1.0, "bfgs"), ValueError, 'unknown optimizer "bfgs". There are lbfgs, sgd'),
+        (lambda: ann.minimize(lambda x: x * x, 1.0, "bfgs"), ValueError, 'unknown optimizer "bfgs". Did you mean "lbfgs". There are lbfgs, sgd'),
         (lambda: ann.minimize(lambda x: x * x, 1.0, steps=-1), ValueError, "steps is a non-negative integer"),
         (lambda: ann.minimize(lambda x: x * x, 1.0, tol=-1.0), ValueError, "tol is not negative"),
     ],

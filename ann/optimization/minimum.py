@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ann import optimizers
+from ann import names, optimizers
 from ann.autodiff import value_and_grad
 from ann.optimization.fit import Fit, Variables
 from backends import tree
@@ -49,10 +49,11 @@ def minimize(f: Callable[..., Any], params: Tree, optimizer: Any = "lbfgs", step
         return y
 
     slope = value_and_grad(objective)
-    if isinstance(optimizer, str) and optimizer.lower() == "lbfgs":
-        return _lbfgs(variables, lambda p: slope(p, *args), steps, tol)
-    if isinstance(optimizer, str) and optimizer.lower() not in optimizers.OPTIMIZERS:
-        raise ValueError(f'minimize: unknown optimizer "{optimizer}". There are lbfgs, {", ".join(optimizers.OPTIMIZERS)}, and objects like ann.Adam(0.1).')
+    if isinstance(optimizer, str):
+        kind = names.find(optimizer, {"lbfgs": None, **optimizers.OPTIMIZERS}, "optimizer", "an object will do too: ann.Adam(0.1)")
+        if kind is None:
+            return _lbfgs(variables, lambda p: slope(p, *args), steps, tol)
+        optimizer = kind()
     return _first_order(variables, lambda p: slope(p, *args), optimizers.get(optimizer), steps, tol)
 
 
