@@ -6,6 +6,7 @@ or one whose examples are all ignored, has loss 0 and gradient 0. Classes (`Cate
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import math
 from collections.abc import Callable
@@ -139,7 +140,7 @@ def per_example(values: Array) -> Array:
 
 
 def reduce(each: Array, weight: Array | None, valid: Array | None, reduction: str) -> Array:
-    """Σ w·ℓ/Σ w over the examples that count; "none": w·ℓ; "sum": Σ w·ℓ; "sum_over_batch_size": Σ w·ℓ/n (Keras)."""
+    """Σ w·ℓ/Σ w over the examples that count; "none": w·ℓ; "sum": Σ w·ℓ; "sums": (Σ w·ℓ, Σ w); "sum_over_batch_size": Σ w·ℓ/n (Keras)."""
     xp = namespace(each)
     w = None if valid is None else xp.astype(valid, each.dtype)
     if weight is not None:
@@ -157,10 +158,19 @@ def reduce(each: Array, weight: Array | None, valid: Array | None, reduction: st
         size *= n
     if reduction == "sum_over_batch_size" or (reduction == "mean" and w is None):
         return total / float(max(size, 1))
-    if reduction != "mean":
-        raise ValueError(f'reduction is "mean", "sum", "sum_over_batch_size" or "none"; {reduction!r} came')
-    count = xp.sum(xp.broadcast_to(w, tuple(each.shape)))
-    return total / xp.where(count > 0, count, xp.ones_like(count))
+    if reduction not in ("mean", "sums"):
+        raise ValueError(f'reduction is "mean", "sum", "sums", "sum_over_batch_size" or "none"; {reduction!r} came')
+    count = xp.full((), float(size), dtype=each.dtype, device=device(each)) if w is None else xp.sum(xp.broadcast_to(w, tuple(each.shape)))
+    return (total, count) if reduction == "sums" else total / xp.where(count > 0, count, xp.ones_like(count))
+
+
+def sums(loss: Any, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
+    """(Σ w·ℓ, Σ w) of a loss over a batch, which add up over batches. One that is no weighted mean counts once an example."""
+    if dataclasses.is_dataclass(loss) and getattr(loss, "reduction", None) == "mean":
+        return dataclasses.replace(loss, reduction="sums")(y_true, y_pred, sample_weight=sample_weight)  # type: ignore[no-any-return, type-var]
+    value = loss(y_true, y_pred, sample_weight=sample_weight)
+    n = float(y_pred.shape[0])
+    return value * n, namespace(value).full((), n, dtype=value.dtype, device=device(value))
 
 
 def is_indices(y_true: Array, y_pred: Array) -> bool:
@@ -284,14 +294,15 @@ class Custom:
     """A user's f(y_true, y_pred) → (n,) or scalar as a loss."""
 
     function: Callable[[Array, Array], Array]
+    reduction: str = "mean"
 
-    def __call__(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Array:
+    def __call__(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Any:
         each = self.function(y_true, y_pred)
         if each.ndim == 0:
             if sample_weight is not None:
                 raise ValueError(f"the loss {self.function!r} returns a scalar, so examples cannot be weighted; return one value an example, (n,)")
-            return each
-        return reduce(per_example(each), sample_weight, None, "mean")
+            each = namespace(each).broadcast_to(each, (y_pred.shape[0],)) if self.reduction == "sums" else each
+        return reduce(per_example(each), sample_weight, None, self.reduction)
 
 
 LOSSES: dict[str, Callable[[], Any]] = {

@@ -16,7 +16,7 @@ from ann.layers.layer import Input, Layer, Sequential, _Run, as_layer, build, wa
 from ann.training import data
 from ann.training.loop import Loop, Rows, check_callbacks
 from ann.training.progress import Progress, Scores
-from ann.training.step import Task, make_task, training_step
+from ann.training.step import Tally, Task, make_task, training_step
 from backends import library_of, namespace, tree
 from backends.stream import Stream
 
@@ -108,10 +108,9 @@ class Model:
 
     @property
     def outputs(self) -> list[str]:
-        """The names of the outputs: of a dict its keys, else one, ""."""
+        """The names of the outputs: of a dict its keys, of a tuple "0", "1", …; of one array ""."""
         self._must_be_built("outputs")
-        last = self._built.outputs[-1][2]
-        return list(last) if isinstance(last, dict) else [""]
+        return list(self._built.results)
 
     def _must_be_built(self, verb: str) -> None:
         if not self.built:
@@ -123,7 +122,8 @@ class Model:
         """Say how to learn. Again: the weights stay, the optimizer starts anew.
 
         optimizer: a name or an ann.Adam(…). loss: a name, an object or a function (y_true, y_pred) → (n,) or scalar; for
-        several outputs a dict. metrics: names or functions. See `Labels and logits` in the README for what a loss takes.
+        several outputs a dict, or a tuple in their order; so are loss_weights and metrics then. metrics: names, functions
+        (y_true, y_pred) → (n,), or objects (see ann.metrics). See `Labels and logits` in the README for what a loss takes.
         """
         self._compiled = {
             "optimizer": optimizers.get(optimizer),
@@ -131,8 +131,8 @@ class Model:
             "metrics": metrics if isinstance(metrics, dict | str) or callable(metrics) else list(metrics or ()),
             "loss_weights": loss_weights,
         }
-        if loss is not None and not isinstance(loss, dict):
-            losses.get(loss)
+        for one in tree.leaves(loss):
+            losses.get(one)
         if self.built:
             self._prepare()
 
@@ -141,7 +141,7 @@ class Model:
         chosen = self._compiled
         self._task = None
         if chosen["loss"] is not None:
-            self._task = make_task(self.net, self.outputs, chosen["loss"], chosen["loss_weights"], chosen["metrics"])
+            self._task = make_task(self.net, self._built, self.outputs, chosen["loss"], chosen["loss_weights"], chosen["metrics"])
         params, state, _, step = self._now
         self._now = (params, state, chosen["optimizer"].init(self._split(params)[0]), step)
 
@@ -220,8 +220,9 @@ class Model:
         self._need_task("train_on_batch", y)
         y = self._targets(y, "y")
         w = self._weights(self._rows(x, y), y, sample_weight, None)
-        terms = self._advance(self._step(), Stream(self.seed), x, y, w)
-        return Scores(tree.map(float, terms))
+        tally = Tally(self._need_task("train_on_batch", y))
+        tally.add(self._advance(self._step(), Stream(self.seed), x, y, w))
+        return Scores(tally.values())
 
     def _step(self) -> Callable[..., Any]:
         assert self._compiled is not None and self._task is not None
@@ -237,22 +238,31 @@ class Model:
 
     # ------------------------------------------------------------------------------------------------- targets
 
-    def _targets(self, y: Any, name: str) -> Tree:
-        """Targets on the device: checked against the outputs and the losses, labels in range."""
+    def _targets(self, y: Any, name: str) -> dict[str, Array]:
+        """{output: its targets} on the device: checked against the outputs and the losses, labels in range."""
         assert self._task is not None
         if y is None:
             raise ValueError(f"{name} is None: the loss compares the outputs with targets")
-        shapes = self._built.outputs[-1][2]
-        shapes = shapes if isinstance(shapes, dict) else {"": shapes}
-        if isinstance(y, dict) != ("" not in shapes):
-            raise ValueError(f"{name}: the outputs are {', '.join(shapes) or 'one array'}; {name} is {'a dict' if isinstance(y, dict) else 'one array'}")
-        if isinstance(y, dict) and (missing := sorted(set(self._task.losses) - set(y))):
-            raise ValueError(f"{name} has no {', '.join(missing)}; it has {', '.join(y)}")
-        entered = {
-            key: self._target(y[key] if isinstance(y, dict) else y, shapes[key], self._task.losses[key], f"{name}[{key!r}]" if key else name)
-            for key in self._task.losses
+        given = self._by_output(y, name)
+        if missing := sorted(self._task.losses.keys() - given.keys()):
+            raise ValueError(f"{name} has no {', '.join(missing)}; it has {', '.join(given)}")
+        return {
+            key: self._target(given[key], self._built.results[key], loss, f"{name}[{key!r}]" if key else name) for key, loss in self._task.losses.items()
         }
-        return entered if isinstance(y, dict) else entered[""]
+
+    def _by_output(self, given: Any, name: str) -> dict[str, Any]:
+        """{output: what was given for it}: for one output the thing itself, for several a dict, or a tuple in their order."""
+        names = self.outputs
+        if isinstance(given, dict):
+            flat = tree.flatten(given)
+            if unknown := sorted(flat.keys() - set(names)):
+                raise ValueError(f"{name} names {', '.join(unknown)}; {'the outputs are ' + ', '.join(names) if names != [''] else 'the output is one array'}")
+            return flat
+        if len(names) == 1:
+            return {names[0]: given}
+        if isinstance(given, tuple | list) and len(given) == len(names):
+            return dict(zip(names, given, strict=True))
+        raise ValueError(f"{name}: the outputs are {', '.join(names)}; {name} is a dict with these keys, or a tuple in their order")
 
     def _target(self, y: Any, shape: tuple[int, ...], loss: Any, name: str) -> Array:
         be = self._backend()
@@ -279,26 +289,39 @@ class Model:
             raise ValueError(f"x has {n} rows, y has {m}")
         return n
 
-    def _weights(self, n: int, y: Tree, sample_weight: Any, class_weight: dict[int, float] | None) -> Any:
-        be = self._backend()
-        w = None
+    def _weights(self, n: int, y: dict[str, Array], sample_weight: Any, class_weight: Any) -> dict[str, Array]:
+        """{output: one weight an example}: of those that have any; class weights multiply sample weights."""
+        weights: dict[str, Array] = {}
         if sample_weight is not None:
-            w = data.enter(sample_weight, be, self.dtype, "sample_weight")
-            if tuple(w.shape) != (n,):
-                raise ValueError(f"sample_weight has shape {tuple(w.shape)}; one weight an example is wanted: ({n},)")
-            if n and bool(be.xp.any(w < 0)):
-                raise ValueError("sample_weight has negative values")
+            several = isinstance(sample_weight, dict | tuple)
+            given = self._by_output(sample_weight, "sample_weight") if several else dict.fromkeys(y, sample_weight)
+            weights = {key: self._weight(n, w, f"sample_weight[{key!r}]" if several else "sample_weight") for key, w in given.items() if w is not None}
         if class_weight is not None:
-            if isinstance(y, dict):
-                raise ValueError("class_weight takes one output; for several use sample_weight")
-            labels = be.to_numpy(y).reshape(n, -1)
-            labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(axis=1)
-            missing = {int(c) for c in backends.host.unique(labels)} - set(class_weight)
-            if missing:
-                raise ValueError(f"class_weight has no weight for class {', '.join(map(str, sorted(missing)))}")
-            per_row = be.asarray(backends.host.asarray([float(class_weight[int(c)]) for c in labels], dtype=self.dtype))
-            w = per_row if w is None else w * per_row
+            several = all(isinstance(value, dict) for value in class_weight.values()) and bool(class_weight)
+            if not several and len(y) > 1:
+                raise ValueError(f"class_weight is for one output; for several it is a dict of them: class_weight={{{next(iter(y))!r}: {{0: 1.0, 1: 2.0}}}}")
+            for key, of_class in (class_weight if several else {next(iter(y)): class_weight}).items():
+                w = self._class_weight(n, y[key], of_class, f"class_weight[{key!r}]" if several else "class_weight")
+                weights[key] = weights[key] * w if key in weights else w
+        return weights
+
+    def _weight(self, n: int, given: Any, name: str) -> Array:
+        be = self._backend()
+        w = data.enter(given, be, self.dtype, name)
+        if tuple(w.shape) != (n,):
+            raise ValueError(f"{name} has shape {tuple(w.shape)}; one weight an example is wanted: ({n},)")
+        if n and bool(be.xp.any(w < 0)):
+            raise ValueError(f"{name} has negative values")
         return w
+
+    def _class_weight(self, n: int, y: Array, of_class: dict[int, float], name: str) -> Array:
+        """The weight of the class of each example; of targets (n, k) the class is the largest."""
+        be = self._backend()
+        labels = be.to_numpy(y).reshape(n, -1)
+        labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(axis=1)
+        if missing := {int(c) for c in backends.host.unique(labels)} - set(of_class):
+            raise ValueError(f"{name} has no weight for class {', '.join(map(str, sorted(missing)))}")
+        return be.asarray(backends.host.asarray([float(of_class[int(c)]) for c in labels], dtype=self.dtype))
 
     def _validation(self, given: Any) -> tuple[Any, Any, Any]:
         if not isinstance(given, tuple | list) or len(given) not in (2, 3):
@@ -324,16 +347,11 @@ class Model:
     def _evaluate(self, x: Tree, y: Tree, w: Any = None, *, batch_size: int = 256) -> dict[str, float]:
         assert self._task is not None
         params, state, _, _ = self._now
-        totals, n = None, data.length(x, "x")
-        total_weight: Any = 0.0
-        for start, stop in data.batches(n, batch_size):
-            batch = [data.rows(part, start, stop) for part in (x, y, w)]
-            terms = self._task.terms(batch[1], _Run(self._task.net, params, state).output(batch[0]), batch[2])
-            size = float(stop - start) if w is None else namespace(batch[2]).sum(batch[2])
-            total_weight = total_weight + size
-            terms = tree.map(lambda value, size=size: value * size, terms)
-            totals = terms if totals is None else tree.map(lambda a, b: a + b, totals, terms)
-        return tree.map(lambda value: float(value) / (float(total_weight) or 1.0), totals)  # type: ignore[no-any-return]
+        tally = Tally(self._task)
+        for start, stop in data.batches(data.length(x, "x"), batch_size):
+            batch = [data.rows(part, start, stop) for part in (x, y, w or {})]
+            tally.add(self._task.terms(batch[1], self._task.run(params, state).output(batch[0]), batch[2])[1])
+        return tally.values()
 
     def __call__(self, x: Any) -> Any:
         """Inference on one batch, pure of checks for NaN; the result stays on the device."""
@@ -346,44 +364,38 @@ class Model:
 
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """The network's output for every row, in the library and on the device of x (lists and frames give NumPy)."""
-        return self._predict(x, self.net, batch_size, lambda z: z)
+        return self._predict(x, batch_size, lambda x: _Run(self.net, *self._now[:2]).output(x))
 
     def predict_proba(self, x: Any, batch_size: int = 256) -> Any:
         """Probabilities: the outputs through the link of the loss (softmax, sigmoid)."""
         task = self._need_task("predict_proba")
-        return self._predict(x, task.net, batch_size, lambda z: self._linked(task, z))
+        return self._predict(x, batch_size, lambda x: self._linked(task, x))
 
     def predict_class(self, x: Any, batch_size: int = 256) -> Any:
-        """Integer labels: the most probable class; for one output whether its probability is above ½."""
+        """Integer labels: the most probable class; of outputs through a sigmoid whether each probability is above ½."""
         task = self._need_task("predict_class")
 
-        def decide(z: Any) -> Any:
-            def one(p: Any) -> Any:
-                xp = namespace(p)
-                if p.shape[-1] > 1:
-                    return xp.argmax(p, axis=-1)
-                return xp.astype(xp.squeeze(p, axis=-1) > 0.5, self._backend().library.dtype("int32"))
+        def decide(x: Any) -> Any:
+            linked = self._linked(task, x)
+            names = iter(task.names)
+            return tree.map(lambda p: _decided(p, getattr(task.losses.get(next(names)), "link", None) == "sigmoid"), linked)
 
-            return tree.map(one, self._linked(task, z))
+        return self._predict(x, batch_size, decide)
 
-        return self._predict(x, task.net, batch_size, decide)
+    def _linked(self, task: Task, x: Any) -> Any:
+        z = task.run(*self._now[:2]).output(x)
+        return tree.fill(z, list(task.predictions(z).values()))
 
-    def _linked(self, task: Task, z: Any) -> Any:
-        linked = {name: task.link[name](part) if name in task.link else part for name, part in task.named(z).items()}
-        return linked if isinstance(z, dict) else linked[""]
-
-    def _predict(self, x: Any, net: Layer, batch_size: int, finish: Callable[[Any], Any]) -> Any:
+    def _predict(self, x: Any, batch_size: int, f: Callable[[Any], Any]) -> Any:
         origin = data.data_leaves(x)[0]
         entered = self._enter(x)
-        params, state, _, _ = self._now
         n, parts = data.length(entered, "x"), []
         for start, stop in data.batches(n, batch_size) if n else [(0, 0)]:
             batch = data.rows(entered, start, stop)
             if 0 < stop - start < batch_size and n > batch_size:  # one batch size: the same bits for a row wherever it stands
                 fill = batch_size - (stop - start)
                 batch = tree.map(lambda a, fill=fill: namespace(a).concat([a, namespace(a).repeat(a[-1:, ...], fill, axis=0)], axis=0), batch)
-            y = finish(_Run(net, params, state).output(batch))
-            parts.append(data.rows(y, 0, stop - start))
+            parts.append(data.rows(f(batch), 0, stop - start))
         y = tree.map(lambda *pieces: pieces[0] if len(pieces) == 1 else namespace(*pieces).concat(list(pieces), axis=0), *parts)
         if data.is_plain(origin):
             return tree.map(self._backend().to_numpy, y)
@@ -488,7 +500,7 @@ class Model:
         params, state, _, _ = self._now
 
         def loss(p: Tree, x: Tree) -> Any:
-            return task.terms(y, _Run(task.net, p, state).output(x), None)["loss"]
+            return task.terms(y, task.run(p, state).output(x), {})[0]
 
         if wrt == "input":
             g = grad(loss, argnums=1)(params, x)
@@ -531,13 +543,13 @@ class Model:
                 values[path or "output"], layers[path or "output"] = out, layer
             return out
 
-        _Run(task.net, params, state, observe=note).output(x)
+        task.run(params, state, observe=note).output(x)
 
         def loss(shifts: dict[str, Array], p: Tree, x: Tree) -> Any:
             def shift(layer: Layer, path: str, out: Any) -> Any:
                 return out + shifts[path or "output"] if (path or "output") in shifts else out
 
-            return task.terms(y, _Run(task.net, p, state, observe=shift).output(x), None)["loss"]
+            return task.terms(y, task.run(p, state, observe=shift).output(x), {})[0]
 
         zeros = {path: namespace(v).zeros_like(v) for path, v in values.items() if namespace(v).isdtype(v.dtype, "real floating")}
         value, (dys, dparams) = value_and_grad(loss, argnums=(0, 1))(zeros, params, x)
@@ -751,6 +763,14 @@ def _describe(y: Any) -> str:
     if y.dtype.kind in "iub" and y.size:
         return f"integer labels {int(y.min())}…{int(y.max())}" if y.ndim == 1 else f"integers of shape {y.shape}"
     return f"{y.dtype} of shape {y.shape}"
+
+
+def _decided(p: Array, one_by_one: bool) -> Array:
+    """Labels from probabilities (n, …, k): the largest of k; one by one where each is a question of its own, or there is one."""
+    xp = namespace(p)
+    if p.shape[-1] > 1 and not one_by_one:
+        return xp.argmax(p, axis=-1)
+    return xp.astype((xp.squeeze(p, axis=-1) if p.shape[-1] == 1 else p) > 0.5, xp.int32)
 
 
 def _batch(shape: tuple[int, ...]) -> str:

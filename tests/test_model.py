@@ -304,3 +304,151 @@ def test_activations_by_path(backend):
     m = small(backend)
     found = m.activations(X, "dense*")
     assert list(found) == ["dense", "dense_1"] and found["dense"].shape == (120, 8)
+
+
+def reference_loss(z, y, w):
+    """The weighted mean cross-entropy, in float64 on the host."""
+    z = np.asarray(z, dtype="float64")
+    each = np.log(np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1)) + z.max(axis=1) - z[np.arange(len(y)), y]
+    return (w * each).sum() / w.sum(), (w * (z.argmax(axis=1) == y)).sum() / w.sum()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_means_are_right_when_the_last_batch_is_short(backend, weighted):
+    x, y = blobs(n=77)
+    w = np.random.default_rng(1).uniform(0, 3, size=77) if weighted else np.ones(77)
+    m = ann.Model([ann.Dense(8, "relu"), ann.Dense(3)], backend=backend, seed=0, dtype="float64")
+    m.compile(ann.SGD(0.0), "categorical_crossentropy", metrics=["accuracy"])
+    given = w if weighted else None
+    h = m.fit(x, y, batch_size=32, sample_weight=given, verbose=0, validation_data=(x, y, w) if weighted else (x, y))
+    wanted = reference_loss(backend.to_numpy(m.predict(backend.asarray(x))), y, w)
+    for found in ((h["loss"][0], h["accuracy"][0]), (h["val_loss"][0], h["val_accuracy"][0]), m.evaluate(x, y, sample_weight=given, batch_size=50)):
+        np.testing.assert_allclose(found, wanted, rtol=1e-10)
+
+
+class Heads(ann.Layer):
+    """Two outputs of one body, as a dict or as a tuple."""
+
+    body: ann.Layer
+    a: ann.Layer
+    b: ann.Layer
+    as_tuple: bool = False
+
+    def call(self, x, ctx):
+        h = self.body(x, ctx)
+        a, b = self.a(h, ctx), self.b(h, ctx)
+        return (a, b) if self.as_tuple else {"a": a, "b": b}
+
+
+def test_class_and_sample_weights_of_several_outputs(backend):
+    x, y = blobs(n=30)
+    wa, wb = np.linspace(0, 2, 30), np.where(y == 2, 5.0, 1.0)
+    m = ann.Model(Heads(ann.Dense(8, "relu"), ann.Dense(3), ann.Dense(3)), backend=backend, seed=0, dtype="float64")
+    loss = {"a": "categorical_crossentropy", "b": "categorical_crossentropy"}
+    m.compile(ann.SGD(0.0), loss, {"a": ["accuracy"]}, {"b": 0.25})
+    h = m.fit(x, {"a": y, "b": y}, batch_size=16, sample_weight={"a": wa}, class_weight={"b": {0: 1.0, 1: 1.0, 2: 5.0}}, verbose=0)
+    out = m.predict(x.tolist())
+    a, b = reference_loss(out["a"], y, wa), reference_loss(out["b"], y, wb)
+    np.testing.assert_allclose([h["a_loss"][0], h["b_loss"][0], h["a_accuracy"][0], h["loss"][0]], [a[0], b[0], a[1], a[0] + 0.25 * b[0]], rtol=1e-10)
+    m.compile("sgd", loss)
+    with pytest.raises(ValueError, match="class_weight is for one output"):
+        m.fit(x, {"a": y, "b": y}, class_weight={0: 1.0, 1: 2.0, 2: 1.0})
+
+
+def test_tuple_outputs_take_tuples_everywhere(backend):
+    x, y = blobs(n=30)
+    m = ann.Model(Heads(ann.Dense(8, "relu"), ann.Dense(3), ann.Dense(1), True), backend=backend, seed=0)
+    m.compile("adam", ("categorical_crossentropy", "mse"), [["accuracy"], ["mae"]], (1.0, 0.5))
+    h = m.fit(x, (y, y.astype("float32")), verbose=0, sample_weight=(np.ones(30), None))
+    assert list(h.history) == ["loss", "0_loss", "1_loss", "0_accuracy", "1_mae"]
+    p, q = m.predict(x), m.predict_proba(x)
+    assert isinstance(p, tuple) and p[0].shape == (30, 3) and p[1].shape == (30, 1)
+    np.testing.assert_allclose(np.asarray(q[0]).sum(axis=1), 1, rtol=1e-5)
+    c = m.predict_class(x)
+    assert c[0].shape == (30,)
+    assert set(m.evaluate(x, (y, y)).keys()) == {"loss", "0_loss", "1_loss", "0_accuracy", "1_mae"}
+    with pytest.raises(ValueError, match="y is a dict with these keys, or a tuple"):
+        m.fit(x, y)
+
+
+def test_probabilities_at_any_output_are_trained_on_the_values_before_them(backend):
+    x, y = blobs(n=30)
+    kept = []
+    for last, binary in (("softmax", "sigmoid"), (None, None)):
+        m = ann.Model(Heads(ann.Dense(8, "relu"), ann.Dense(3, last), ann.Dense(1, binary)), backend=backend, seed=0, dtype="float64")
+        m.compile("adam", {"a": "categorical_crossentropy", "b": "binary_crossentropy"}, {"b": "accuracy"})
+        h = m.fit(x, {"a": y, "b": y == 1}, epochs=2, verbose=0)
+        kept.append((h.history, m.predict_proba(x.tolist()), m.predict(x.tolist())))
+    assert kept[0][0] == kept[1][0]
+    for key in "ab":
+        np.testing.assert_array_equal(kept[0][1][key], kept[1][1][key])
+        np.testing.assert_allclose(kept[0][2][key], kept[0][1][key], rtol=1e-12)
+    m = ann.Model([ann.Input(4), Heads(ann.Dense(8, "relu"), ann.Dense(3, "softmax"), ann.Dense(1))])
+    with pytest.raises(ValueError, match="already gives probabilities"):
+        m.compile("adam", {"a": ann.CategoricalCrossentropy(), "b": "mse"})
+
+
+def test_a_shared_softmax_is_never_doubled():
+    class Attend(ann.Layer):
+        inner: ann.Layer
+
+        def call(self, x, ctx):
+            return self.inner(self.inner(x, ctx), ctx)  # its softmax is also used inside
+
+    x, y = blobs(n=20)
+    m = ann.Model(Attend(ann.Dense(4, "softmax")), seed=0, dtype="float64")
+    m.compile(ann.SGD(0.0), "categorical_crossentropy")
+    p = m.predict(x.astype("float64"))
+    assert m.evaluate(x, y)[0] == pytest.approx(-np.log(p[np.arange(20), y]).mean(), rel=1e-10)
+
+
+def test_metrics_of_three_kinds(backend):
+    class Share:
+        """Adds up: the share of predictions of class 1."""
+
+        name = "share"
+
+        def sums(self, y_true, y_pred, sample_weight=None):
+            xp = ann.namespace(y_pred)
+            w = xp.ones_like(y_pred[:, 0]) if sample_weight is None else sample_weight
+            return {"ones": xp.sum(w * xp.astype(xp.argmax(y_pred, axis=-1) == 1, y_pred.dtype)), "all": xp.sum(w)}
+
+        def value(self, sums):
+            return sums["ones"] / sums["all"]
+
+    class Median:
+        """Of the whole: no sums of batches give it."""
+
+        whole = True
+
+        def __call__(self, y_true, y_pred, sample_weight=None):
+            return np.median(backend.to_numpy(y_pred)[:, 0])
+
+    def first(y_true, y_pred):
+        return y_pred[:, 0]
+
+    x, y = blobs(n=45)
+    m = ann.Model([ann.Dense(3)], backend=backend, seed=0, dtype="float64")
+    m.compile(ann.SGD(0.0), "categorical_crossentropy", metrics=[Share(), Median(), first])
+    h = m.fit(x, y, batch_size=16, verbose=0)
+    p = np.asarray(m.predict_proba(x.tolist()))
+    wanted = [(p.argmax(axis=1) == 1).mean(), np.median(p[:, 0]), p[:, 0].mean()]
+    np.testing.assert_allclose([h[name][0] for name in ("share", "median", "first")], wanted, rtol=1e-10)
+    np.testing.assert_allclose(m.evaluate(x, y, batch_size=20)[1:], wanted, rtol=1e-10)
+
+
+def test_penalties_count_in_the_loss(backend):
+    x, y = blobs(n=20)
+    m = ann.Model([ann.Dense(3, kernel_regularizer=lambda w: 0.1 * ann.namespace(w).sum(w * w))], backend=backend, seed=0, dtype="float64")
+    m.compile(ann.SGD(0.0), "categorical_crossentropy")
+    h = m.fit(x, y, batch_size=16, verbose=0)
+    w = backend.to_numpy(m.params["dense"]["kernel"])
+    assert h["loss"][0] == pytest.approx(m.evaluate(x, y)[0] + 0.1 * (w**2).sum(), rel=1e-10)
+
+
+def test_an_epoch_whose_weights_are_all_zero_has_loss_zero(backend):
+    x, y = blobs(n=20)
+    m = small(backend)
+    before = m.predict(x)
+    assert m.fit(x, y, sample_weight=np.zeros(20), verbose=0)["loss"] == [0.0]
+    np.testing.assert_array_equal(before, m.predict(x))

@@ -31,6 +31,7 @@ class Dense(Layer):
     bias_regularizer: Any = None
     kernel_constraint: Any = None
     bias_constraint: Any = None
+    ends_in_activation: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

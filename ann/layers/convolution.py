@@ -40,6 +40,7 @@ class _Conv(Layer):
     bias_regularizer: Any = None
     kernel_constraint: Any = None
     bias_constraint: Any = None
+    ends_in_activation: ClassVar[bool] = True
     rank: ClassVar[int] = 0
 
     def __post_init__(self) -> None:

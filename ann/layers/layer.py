@@ -59,6 +59,7 @@ class Layer:
     name: str | None = field(default=None, kw_only=True)
     trainable: bool = field(default=True, kw_only=True)
     takes_indices: ClassVar[bool] = False  # True where integers are indices; elsewhere a Model makes floats of them
+    ends_in_activation: ClassVar[bool] = False  # True where the field `activation` is the last thing that call applies
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -294,8 +295,10 @@ class _Run:
     def __init__(
         self, net: Layer, params: Tree, state: Tree, *, training: bool = False, random: Stream | None = None,
         frozen: Callable[[str], bool] | None = None, observe: Callable[[Layer, str, Any], Any] | None = None,
+        swaps: dict[str, Layer] | None = None,
     ):  # fmt: skip
         self.net, self.training, self.random, self.frozen, self.observe = net, training, random, frozen, observe
+        self.swaps = swaps or {}  # {path: the layer that stands in for the one there}
         self.params = tree.flatten(params)
         self.state = tree.flatten(state)
         self.penalty: Any = 0.0
@@ -305,6 +308,7 @@ class _Run:
         return self.call(self.net, "", x, self.training)
 
     def call(self, layer: Layer, path: str, x: Any, training: bool) -> Any:
+        layer = self.swaps.get(path, layer)
         training = training and layer.trainable and not (self.frozen is not None and self.frozen(path))
         y = layer.call(x, Context(self, layer, path, training))
         return y if self.observe is None else self.observe(layer, path, y)
@@ -349,11 +353,18 @@ class Build(_Run):
         self.drawn: dict[str, Any] = {}
         self.running_values: dict[str, Any] = {}
         self.random = stream["build"].at(0)
+        self.makers: dict[int, tuple[str, Layer, Any]] = {}  # of each array the innermost layer that returned it
 
     def call(self, layer: Layer, path: str, x: Any, training: bool) -> Any:
         y = layer.call(x, Context(self, layer, path, training))
         self.outputs.append((path, layer, tree.map(lambda a: tuple(a.shape), y)))
+        for leaf in tree.leaves(y):
+            self.makers.setdefault(id(leaf), (path, layer, leaf))
         return y
+
+    def output(self, x: Any) -> Any:
+        self.result = super().output(x)
+        return self.result
 
     def parameter(self, ctx: Context, path: str, shape: tuple[int, ...], init: Any, constraint: Any) -> Array:
         if not all(isinstance(n, int) for n in shape):
@@ -385,7 +396,12 @@ class Build(_Run):
 
     @property
     def built(self) -> Built:
-        return Built(tree.unflatten(self.drawn), tree.unflatten(self.running_values), self.outputs, self.constraints)
+        leaves = tree.leaves(self.result)
+        makers = [self.makers[id(leaf)][:2] for leaf in leaves]
+        uses = [path for path, _, _ in self.outputs]
+        ends = [(path, layer, uses.count(path) == [p for p, _ in makers].count(path)) for path, layer in makers]
+        shapes = dict(zip(tree.paths(self.result), (tuple(leaf.shape) for leaf in leaves), strict=True))
+        return Built(tree.unflatten(self.drawn), tree.unflatten(self.running_values), self.outputs, self.constraints, shapes, ends)
 
 
 @dataclass(frozen=True)
@@ -396,6 +412,8 @@ class Built:
     state: Tree
     outputs: list[tuple[str, Layer, Any]]
     constraints: dict[str, Any]
+    results: dict[str, tuple[int, ...]]  # the shape of each output of the network, by its path in the tree of outputs
+    ends: list[tuple[str, Layer, bool]]  # for each of them the layer that made it, and whether that layer makes nothing else
 
 
 def build(net: Layer, x: Any, seed: int | Stream = 0, backend: Any = None, dtype: str | None = None) -> Built:

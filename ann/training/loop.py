@@ -10,6 +10,7 @@ import backends
 from ann.callbacks import Callback, TerminateOnNaN
 from ann.training import data
 from ann.training.signals import Deferred
+from ann.training.step import Tally
 from backends import namespace, tree
 from backends.stream import Stream
 
@@ -30,32 +31,15 @@ class Rows:
         """What batch number i depends on, besides the stream."""
         return {"rows": self.rows, "batch_size": self.batch_size, "shuffle": self.shuffle}
 
-    def batches(self, stream: Stream, first: int = 0) -> Iterator[tuple[int, list[Tree]]]:
-        """(rows, [x, y, sample weights]) of each batch from number `first` on, in the order that the stream draws."""
+    def batches(self, stream: Stream, first: int = 0) -> Iterator[list[Tree]]:
+        """[x, y, sample weights] of each batch from number `first` on, in the order that the stream draws."""
         order = data.permuted_index(self.be, stream.permutation(self.rows)) if self.shuffle else None
         for start, stop in list(data.batches(self.rows, self.batch_size))[first:]:
-            yield stop - start, [data.rows(part, start, stop) if order is None else data.take(part, order[start:stop]) for part in self.parts]
-
-
-class Means:
-    """Σ n·value / Σ n over the batches so far, on the device."""
-
-    def __init__(self) -> None:
-        self.totals: dict[str, Array] = {}
-        self.count = 0
-
-    def add(self, terms: dict[str, Array], n: int) -> None:
-        weighted = tree.map(lambda value: value * float(n), terms)
-        self.totals = tree.map(lambda a, b: a + b, self.totals, weighted) if self.totals else weighted
-        self.count += n
-
-    def read(self) -> dict[str, float]:
-        """As Python floats; this waits for the device."""
-        return {name: float(total) / self.count for name, total in self.totals.items()}
+            yield [data.rows(part, start, stop) if order is None else data.take(part, order[start:stop]) for part in self.parts]
 
 
 class Logs(Mapping[str, float]):
-    """The means so far, read from the device when they are first asked for."""
+    """The losses and metrics so far (but those of the whole epoch), read from the device when they are first asked for."""
 
     def __init__(self, loop: Loop):
         self.loop = loop
@@ -63,14 +47,14 @@ class Logs(Mapping[str, float]):
 
     def __getitem__(self, name: str) -> float:
         if self.values_read is None:
-            self.values_read = self.loop.read()
+            self.values_read = self.loop.read(whole=False)
         return self.values_read[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.loop.means.totals)
+        return iter(self.loop.tally.names(whole=False))
 
     def __len__(self) -> int:
-        return len(self.loop.means.totals)
+        return len(self.loop.tally.names(whole=False))
 
     def __repr__(self) -> str:
         return repr(dict(self))
@@ -92,7 +76,7 @@ class Loop:
         self.callbacks = sorted(callbacks, key=lambda callback: callback.last)
         self.batch_listeners = [callback for callback in self.callbacks if callback.wants_batches]
         self.epoch = self.batch = 0
-        self.means = Means()
+        self.tally = Tally(model._task)
         for callback in self.callbacks:
             callback.model, callback.loop = model, self
             callback.params = {"epochs": epochs, "steps": source.count, "verbose": verbose}
@@ -117,16 +101,15 @@ class Loop:
         """The rest of this epoch: steps, validation."""
         model, stream = self.model, Stream(self.model.seed)
         if self.batch == 0:
-            self.means = Means()
+            self.tally = Tally(model._task)
             self.tell("on_epoch_begin", self.epoch)
         step = model._step()
-        for n, batch in self.source.batches(stream["shuffle"].at(model._epochs), self.batch):
+        for batch in self.source.batches(stream["shuffle"].at(model._epochs), self.batch):
             if self.batch_listeners:
                 for listener in self.batch_listeners:
                     listener.on_train_batch_begin(self.batch)
                 step = model._step()  # they may have changed the learning rate
-            terms = model._advance(step, stream, *batch)
-            self.means.add(terms, n)
+            self.tally.add(model._advance(step, stream, *batch))
             number, self.batch = self.batch, self.batch + 1
             if self.batch_listeners:
                 logs = Logs(self)
@@ -148,9 +131,9 @@ class Loop:
             self.tell("on_interrupt")
             self.signals.deliver()
 
-    def read(self) -> dict[str, float]:
-        """The means so far as Python floats. FloatingPointError, and the model as it was, unless loss and parameters are finite."""
-        model, values = self.model, self.means.read()
+    def read(self, whole: bool = True) -> dict[str, float]:
+        """The values so far as Python floats. FloatingPointError, and the model as it was, unless loss and parameters are finite."""
+        model, values = self.model, self.tally.values(whole)
         wrong = f"the loss is {values['loss']}" if not abs(values["loss"]) < float("inf") else self._not_finite()
         if wrong:
             step, rate = model._now[3], model.learning_rate
@@ -172,14 +155,14 @@ class Loop:
     def get_state(self) -> dict[str, Any]:
         """Where it stands, as a callback's state."""
         place = {"epoch": self.epoch, "batch": self.batch, "stopped": self.model.stop_training, "source": self.source.kind}
-        return place | {"totals": self.means.totals, "count": self.means.count}
+        return place | {"sums": self.tally.sums, "kept": self.tally.kept}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from there. ValueError when the epoch was begun with other data."""
         if state["batch"] and state["source"] != self.source.kind:
             raise ValueError(f"fit: the epoch that is to be resumed was begun with {state['source']}; now it is {self.source.kind}")
         self.epoch, self.batch, self.model.stop_training = state["epoch"], state["batch"], state["stopped"]
-        self.means.totals, self.means.count = state["totals"], state["count"]
+        self.tally.sums, self.tally.kept = state["sums"], state["kept"]
 
     def tell(self, event: str, *args: Any) -> None:
         for callback in self.callbacks:

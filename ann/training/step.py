@@ -1,8 +1,9 @@
 """The training step, once: forward, loss, gradient, update. Everything that trains goes through it.
 
-    L(p) = loss(y, net(x; p)) + penalty        p ← optimizer(p, ∂L/∂p)
+    L(p) = Σ over outputs  λ·(Σ w·ℓ / Σ w)  + penalty        p ← optimizer(p, ∂L/∂p)
 
-It is a pure function of trees of arrays; losses and metrics accumulate as (Σ w·value, Σ w) on the device.
+It is a pure function of trees of arrays. What it reports are sums, (Σ w·value, Σ w) of each loss and metric, so that an
+epoch adds them up on the device (`Tally`) and reads them once: a mean of batch means would be wrong for a short last batch.
 """
 
 from __future__ import annotations
@@ -14,66 +15,144 @@ from typing import Any
 
 from ann import functions, losses, metrics
 from ann.autodiff import value_and_grad
-from ann.layers.basic import Activation, Dense
-from ann.layers.layer import Function, Layer, Sequential, _Run
-from backends import namespace, tree
+from ann.layers.basic import Activation
+from ann.layers.layer import Built, Function, Layer, _Run
+from backends import library_of, namespace, tree
+from backends.gaps import device
 
 Array = Any
 Tree = Any
+PENALTY = "(penalty)"  # its key among the sums, which no metric can have
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is computed from a network's outputs: a loss, weights and metrics for each output (one has the name "")."""
+    """What is computed from a network's outputs: a loss, weights and metrics for each output by its name (one has the name "")."""
 
-    net: Layer  # the network up to the logits
-    link: dict[str, Callable[[Array], Array]]  # what makes predictions of logits
+    net: Layer
+    swaps: dict[str, Layer]  # layers that stand in for those of the network, so that it ends before its last softmax or sigmoid
+    names: list[str]  # of the outputs, in the order of their leaves
+    link: dict[str, Callable[[Array], Array]]  # what makes predictions of the outputs
     losses: dict[str, Any]
     weights: dict[str, float]
     metrics: dict[str, list[tuple[str, Any]]]
 
-    def named(self, output: Tree) -> dict[str, Array]:
-        return output if isinstance(output, dict) else {"": output}
+    def run(self, params: Tree, state: Tree, **options: Any) -> _Run:
+        """A pass through the network up to what the losses take: logits, where they do."""
+        return _Run(self.net, params, state, swaps=self.swaps, **options)
 
-    def terms(self, y: Tree, z: Tree, w: Array | None) -> dict[str, Any]:
-        """{"loss": …, "digit_loss": …, "digit_accuracy": …}: the mean over the batch, weighted by w."""
-        targets, outputs = self.named(y), self.named(z)
-        found: dict[str, Any] = {}
-        total: Any = 0.0
+    def named(self, output: Tree) -> dict[str, Array]:
+        return dict(zip(self.names, tree.leaves(output), strict=True))
+
+    def predictions(self, z: Tree) -> dict[str, Array]:
+        """What metrics and users see: the outputs through the link of their loss."""
+        return {name: self.link[name](part) if name in self.link else part for name, part in self.named(z).items()}
+
+    def terms(self, y: dict[str, Array], z: Tree, w: dict[str, Array], penalty: Any = 0.0) -> tuple[Array, dict[str, Any]]:
+        """(L, terms) of a batch: L to differentiate; terms["sums"] to add up over batches; terms["kept"] for metrics of the whole."""
+        outputs = self.named(z)
+        objective: Any = penalty
+        sums: dict[str, Any] = {}
+        kept: dict[str, Any] = {}
         for name, loss in self.losses.items():
-            value = loss(targets[name], outputs[name], sample_weight=w)
-            if name:
-                found[f"{name}_loss"] = value
-            total = total + self.weights.get(name, 1.0) * value
+            total, weight = losses.sums(loss, y[name], outputs[name], w.get(name))
+            objective = objective + self.weights.get(name, 1.0) * divided(total, weight)
+            sums[joined(name, "loss")] = total, weight
+            n = _rows(outputs[name])
+            if hasattr(penalty, "shape") or penalty:
+                sums[PENALTY] = constant(0.0, total) + penalty * float(n), constant(n, total)
         for name, listed in self.metrics.items():
             prediction = self.link[name](outputs[name])
             for label, metric in listed:
-                found[f"{name}_{label}" if name else label] = weighted_mean(metric(targets[name], prediction), w)
-        return {"loss": total, **found}
+                if getattr(metric, "whole", False):
+                    kept[name] = (y[name], prediction, w.get(name))
+                elif hasattr(metric, "sums"):
+                    sums[joined(name, label)] = metric.sums(y[name], prediction, w.get(name))
+                else:
+                    sums[joined(name, label)] = metric_sums(metric(y[name], prediction), w.get(name), _rows(prediction))
+        return objective, {"sums": sums, "kept": kept}
 
 
-def weighted_mean(values: Array, w: Array | None) -> Array:
-    """Σ w·value / Σ w over the batch; a scalar stays what it is."""
+class Tally:
+    """What the batches of an epoch add up to: sums on the device; reading `values` waits for it."""
+
+    def __init__(self, task: Task):
+        self.task = task
+        self.sums: dict[str, Any] | None = None
+        self.kept: list[dict[str, Any]] = []
+
+    def add(self, terms: dict[str, Any]) -> None:
+        self.sums = terms["sums"] if self.sums is None else tree.map(lambda a, b: a + b, self.sums, terms["sums"])
+        if terms["kept"]:
+            self.kept.append(terms["kept"])
+
+    def values(self, whole: bool = True) -> dict[str, float]:
+        """{"loss": …, "digit_loss": …, "digit_accuracy": …} as Python floats; whole=False leaves out metrics of the whole epoch."""
+        task = self.task
+        sums = tree.map(lambda x: library_of(x).fetch(x), self.sums or {})
+        means = {name: float(pair[0]) / float(pair[1]) if float(pair[1]) else 0.0 for name, pair in sums.items() if isinstance(pair, tuple)}
+        found = {"loss": sum(task.weights.get(name, 1.0) * means[joined(name, "loss")] for name in task.losses) + means.get(PENALTY, 0.0)}
+        found |= {joined(name, "loss"): means[joined(name, "loss")] for name in task.losses if name}
+        for name, listed in task.metrics.items():
+            for label, metric in listed:
+                key = joined(name, label)
+                if getattr(metric, "whole", False):
+                    if whole and self.kept:
+                        found[key] = _python(metric(*tree.map(lambda *parts: namespace(*parts).concat(list(parts), axis=0), *[part[name] for part in self.kept])))
+                else:
+                    found[key] = means[key] if key in means else _python(metric.value(sums[key]))
+        return found
+
+    def names(self, whole: bool = True) -> list[str]:
+        """The keys of `values`, which reads nothing."""
+        task = self.task
+        listed = [joined(name, label) for name, some in task.metrics.items() for label, metric in some if whole or not getattr(metric, "whole", False)]
+        return ["loss", *(joined(name, "loss") for name in task.losses if name), *listed]
+
+
+def _python(value: Any) -> Any:
+    """A number as a Python float; of a metric that gives several, nested lists."""
+    value = library_of(value).fetch(value) if hasattr(value, "dtype") else value
+    return value.tolist() if getattr(value, "shape", ()) else float(value)
+
+
+def joined(output: str, label: str) -> str:
+    return f"{output}_{label}" if output else label
+
+
+def divided(total: Array, weight: Array) -> Array:
+    """total/weight; 0 where the weight is 0: nothing counts."""
+    xp = namespace(weight)
+    return total / xp.where(weight > 0, weight, xp.ones_like(weight))
+
+
+def metric_sums(values: Array, w: Array | None, n: int) -> tuple[Array, Array]:
+    """(Σ w·value, Σ w) of one value an example; a scalar counts for all n of the batch."""
     xp = namespace(values)
     if values.ndim == 0:
-        return values
-    if values.ndim > 1:
-        values = xp.mean(values, axis=tuple(range(1, values.ndim)))
-    if w is None:
-        return xp.mean(values)
-    total = xp.sum(w)
-    return xp.sum(values * w) / xp.where(total > 0, total, xp.ones_like(total))
+        return values * float(n), constant(n, values)
+    values = losses.per_example(values)
+    return (xp.sum(values), constant(n, values)) if w is None else (xp.sum(values * w), xp.sum(w))
+
+
+def constant(number: float, like: Array) -> Array:
+    """A number as a 0-d array beside another array."""
+    return namespace(like).full((), float(number), dtype=like.dtype, device=device(like))
+
+
+def _rows(x: Array) -> int:
+    return int(x.shape[0])
 
 
 def training_step(task: Task, optimizer: Any, frozen: Callable[[str], bool], constraints: dict[str, Any]) -> Callable[..., Any]:
     """step(params, fixed, state, slots, x, y, w, random) → (params, state, slots, terms)."""
 
-    def step(params: Tree, fixed: Tree, state: Tree, slots: Tree, x: Tree, y: Tree, w: Array | None, random: Any) -> Any:
-        def objective(p: Tree, fixed: Tree, state: Tree, x: Tree, y: Tree, w: Array | None) -> Any:
-            run = _Run(task.net, tree.merge(p, fixed), state, training=True, random=random, frozen=frozen)
-            terms = task.terms(y, run.output(x), w)
-            total = terms["loss"] + run.penalty
-            return total, (terms | {"loss": total}, tree.unflatten(run.state))
+    def step(params: Tree, fixed: Tree, state: Tree, slots: Tree, x: Tree, y: Tree, w: Tree, random: Any) -> Any:
+        def objective(p: Tree, fixed: Tree, state: Tree, x: Tree, y: Tree, w: Tree) -> Any:
+            run = task.run(tree.merge(p, fixed), state, training=True, random=random, frozen=frozen)
+            z = run.output(x)
+            total, terms = task.terms(y, z, w, run.penalty)
+            return total, (terms, tree.unflatten(run.state))
 
         (_, (terms, after)), gradients = value_and_grad(objective, has_aux=True)(params, fixed, state, x, y, w)
         params, slots = optimizer.step(params, gradients, slots)
@@ -84,76 +163,83 @@ def training_step(task: Task, optimizer: Any, frozen: Callable[[str], bool], con
     return step
 
 
-def without_last_activation(net: Layer) -> tuple[Layer, str | None]:
-    """The network up to the value before its last softmax or sigmoid, and the name of that link; None where there is none."""
-    if isinstance(net, Sequential) and net.layers:
-        names = list(net.children)
-        layers = [dataclasses.replace(part, name=name) for name, part in zip(names, net.layers, strict=True)]
-        layers[-1], link = without_last_activation(layers[-1])
-        return (dataclasses.replace(net, layers=tuple(layers)), link) if link else (net, None)
-    which = net.function if isinstance(net, Function) else getattr(net, "activation", None)
-    link = which if isinstance(which, str) else getattr(which, "__name__", None)
-    if link not in ("softmax", "sigmoid") or functions.activation(which) is not getattr(functions, link):
-        return net, None
-    if isinstance(net, Function):
-        return dataclasses.replace(net, function=functions.identity), link
-    if isinstance(net, Activation | Dense) or hasattr(net, "activation"):
-        return dataclasses.replace(net, activation=None if not isinstance(net, Activation) else functions.identity), link  # type: ignore[call-arg]
-    return net, None
+# ------------------------------------------------------------------------------------------------- what compile decides
+
+LINKS: dict[str, Callable[[Array], Array]] = {"softmax": functions.softmax, "sigmoid": functions.sigmoid}
 
 
-LINKS: dict[str | None, Callable[[Array], Array]] = {"softmax": functions.softmax, "sigmoid": functions.sigmoid, None: functions.identity}
+def link_of(layer: Layer) -> str | None:
+    """The name of the softmax or sigmoid that a layer ends in; None where there is none."""
+    which = layer.function if isinstance(layer, Function) else getattr(layer, "activation", None)
+    if not (isinstance(which, str) or callable(which)):
+        return None
+    return next((name for name, function in LINKS.items() if which in (name, function)), None)
 
 
-def make_task(net: Layer, outputs: list[str], loss: Any, loss_weights: Any, wanted: Any) -> Task:
-    """Settle what `compile` was given: losses by name or object, the link between logits and predictions, metrics."""
-    logits_net, last = without_last_activation(net)
-    if isinstance(loss, dict):
-        if unknown := sorted(set(loss) - set(outputs)):
-            raise ValueError(f"compile: loss names {', '.join(unknown)}; the outputs are {', '.join(outputs)}")
-        chosen = {name: losses.get(value) for name, value in loss.items()}
-    elif outputs == [""]:
-        chosen = {"": losses.get(loss)}
-    else:
-        raise ValueError(f"compile: the network has outputs {', '.join(outputs)}; loss is a dict with one for each, e.g. {{{outputs[0]!r}: \"mse\"}}")
-    if last and loss is not None and "" in chosen:
-        chosen[""] = _before_link(loss, chosen[""], last, net)
-        used = logits_net if getattr(chosen[""], "from_logits", False) else net
-    else:
-        used = net
-    links = {name: LINKS[last] if used is not net else _link(value) for name, value in chosen.items()}
-    if isinstance(wanted, str) or callable(wanted):
-        wanted = [wanted]
-    per_output = wanted if isinstance(wanted, dict) else dict.fromkeys(chosen, wanted)
+def before_link(layer: Layer) -> Layer | None:
+    """The layer without the activation it ends in; None where a class is not known to end in it."""
+    if isinstance(layer, Function):
+        return dataclasses.replace(layer, function=functions.identity)
+    if isinstance(layer, Activation):
+        return dataclasses.replace(layer, activation=functions.identity)
+    return dataclasses.replace(layer, activation=None) if layer.ends_in_activation else None  # type: ignore[call-arg]
+
+
+def make_task(net: Layer, built: Built, names: list[str], loss: Any, loss_weights: Any, wanted: Any) -> Task:
+    """Settle what `compile` was given: losses by name or object, the link between outputs and predictions, metrics."""
+    given = by_output(loss, names, "loss")
+    chosen, links, swaps = {}, {}, {}
+    for name, one in given.items():
+        chosen[name], links[name], swap = _settle(one, losses.get(one), *built.ends[names.index(name)])
+        swaps |= swap
     listed = {}
-    for name, items in per_output.items():
-        if name not in chosen:
-            raise ValueError(f"compile: metrics name {name!r}; the outputs are {', '.join(chosen)}")
-        items = [items] if isinstance(items, str) or callable(items) else list(items or ())
-        listed[name] = [(item if isinstance(item, str) else getattr(item, "__name__", type(item).__name__), metrics.get(item)) for item in items]
-    weights = dict(loss_weights or {})
+    for name, items in _metrics_by_output(wanted, names, list(chosen)).items():
+        items = items if isinstance(items, list | tuple) else [] if items is None else [items]
+        listed[name] = [(metrics.label(item), metrics.get(item)) for item in items]
+    weights = {name: float(value) for name, value in (by_output(loss_weights, names, "loss_weights") if loss_weights else {}).items()}
     if unknown := sorted(set(weights) - set(chosen)):
         raise ValueError(f"compile: loss_weights name {', '.join(unknown)}; the losses are {', '.join(chosen)}")
-    return Task(used, links, chosen, weights, listed)
+    return Task(net, swaps, names, links, chosen, weights, listed)
 
 
-def _before_link(given: Any, loss: Any, last: str, net: Layer) -> Any:
-    """The loss for a network that ends in softmax or sigmoid: by name it takes the value before; an object must agree."""
-    fitting = {"CategoricalCrossentropy": "softmax", "SparseCategoricalCrossentropy": "softmax", "BinaryCrossentropy": "sigmoid"}
-    kind = type(loss).__name__
-    if kind not in fitting or not getattr(loss, "from_logits", False):
-        return loss
-    if isinstance(given, str):
-        return loss if fitting[kind] == last else dataclasses.replace(loss, from_logits=False)
-    layer = net.layers[-1] if isinstance(net, Sequential) else net
-    raise ValueError(
-        f'{layer!r} already gives probabilities, but the loss expects logits. Remove the "{last}", or write {kind}(from_logits=False).'
-    )
+def by_output(given: Any, names: list[str], what: str) -> dict[str, Any]:
+    """{name of the output: what was given for it}: of a dict by name, of a tuple or list in order, of one thing for one output."""
+    if isinstance(given, dict):
+        flat = tree.flatten(given)
+        if unknown := sorted(flat.keys() - set(names)):
+            raise ValueError(f"compile: {what} names {', '.join(unknown)}; the outputs are {', '.join(names) if names != [''] else 'one, without a name'}")
+        return flat
+    if isinstance(given, list | tuple):
+        if len(given) != len(names):
+            raise ValueError(f"compile: {what} has {len(given)} entries, the outputs are {len(names)}")
+        return {name: part for name, part in zip(names, given, strict=True) if part is not None}
+    if len(names) == 1:
+        return {names[0]: given}
+    raise ValueError(f'compile: the network has outputs {", ".join(names)}; {what} is a dict with one for each, e.g. {{{names[0]!r}: {"0.3" if what == "loss_weights" else "…"}}}')
 
 
-def _link(loss: Any) -> Callable[[Array], Array]:
-    """The function from the network's outputs to predictions: the loss's link where it takes logits."""
-    link = getattr(loss, "link", None)
-    if link is None or getattr(loss, "from_logits", True) is False:
-        return functions.identity
-    return functions.activation(link) if isinstance(link, str) else link  # type: ignore[no-any-return]
+def _settle(given: Any, loss: Any, path: str | None, layer: Layer | None, alone: bool) -> tuple[Any, Callable[[Array], Array], dict[str, Layer]]:
+    """(loss, link, swaps) for an output that this layer makes: a loss by name takes the value before a softmax or sigmoid."""
+    last = link_of(layer) if layer is not None else None
+    logits = getattr(loss, "from_logits", False)
+    if last is None or not logits:
+        link = getattr(loss, "link", None) if logits else None
+        return loss, functions.identity if link is None else functions.activation(link), {}
+    if not isinstance(given, str):
+        raise ValueError(
+            f'{layer!r} already gives probabilities, but the loss expects logits. Remove the "{last}", or write {type(loss).__name__}(from_logits=False).'
+        )
+    before = before_link(layer) if alone and last == loss.link else None  # type: ignore[arg-type]
+    if before is None:
+        return dataclasses.replace(loss, from_logits=False), functions.identity, {}
+    return loss, LINKS[last], {path: before}  # type: ignore[dict-item]
+
+
+def _metrics_by_output(wanted: Any, names: list[str], chosen: list[str]) -> dict[str, Any]:
+    if isinstance(wanted, dict):
+        if unknown := sorted(set(wanted) - set(chosen)):
+            raise ValueError(f"compile: metrics name {', '.join(map(repr, unknown))}; the outputs are {', '.join(chosen)}")
+        return wanted
+    if len(names) > 1 and isinstance(wanted, list | tuple) and len(wanted) == len(names) and all(isinstance(part, list | tuple) for part in wanted):
+        return {name: part for name, part in zip(names, wanted, strict=True) if name in chosen}
+    return dict.fromkeys(chosen, wanted)
