@@ -167,7 +167,8 @@ def reduce(each: Array, weight: Array | None, valid: Array | None, reduction: st
 def sums(loss: Any, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> tuple[Array, Array]:
     """(Σ w·ℓ, Σ w) of a loss over a batch, which add up over batches. One that is no weighted mean counts once an example."""
     if dataclasses.is_dataclass(loss) and getattr(loss, "reduction", None) == "mean":
-        return dataclasses.replace(loss, reduction="sums")(y_true, y_pred, sample_weight=sample_weight)  # type: ignore[no-any-return, type-var]
+        summed: Any = dataclasses.replace(loss, reduction="sums")  # type: ignore[type-var]
+        return summed(y_true, y_pred, sample_weight=sample_weight)  # type: ignore[no-any-return]
     value = loss(y_true, y_pred, sample_weight=sample_weight)
     n = float(y_pred.shape[0])
     return value * n, namespace(value).full((), n, dtype=value.dtype, device=device(value))

@@ -423,7 +423,7 @@ def get(metric: Any) -> Callable[..., Array]:
     """The metric of this name ("top_3": among the 3 largest); an object or function as it is. ValueError with the nearest name."""
     if isinstance(metric, type):
         raise TypeError(f"{metric.__name__} is a class; write {metric.__name__}()")
-    if callable(metric):
+    if callable(metric) or hasattr(metric, "sums"):
         return metric  # type: ignore[no-any-return]
     if match := re.fullmatch(r"top_(\d+)(_accuracy)?", str(metric)):
         return TopKCategoricalAccuracy(int(match[1]))

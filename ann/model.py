@@ -198,8 +198,8 @@ class Model:
             if not 0 < validation_split < 1:
                 raise ValueError(f"fit: validation_split is a share between 0 and 1, {validation_split!r} came")
             kept = n - int(n * validation_split)
-            validation_data = tuple(data.rows(part, kept, n) for part in (x, y, w) if part is not None)
-            x, y, w = (None if part is None else data.rows(part, 0, kept) for part in (x, y, w))
+            validation_data = tuple(data.rows(part, kept, n) for part in (x, y, w))
+            x, y, w = (data.rows(part, 0, kept) for part in (x, y, w))
             n = kept
         if validation_data is not None:
             validation_data = self._validation(validation_data)

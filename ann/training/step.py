@@ -188,7 +188,9 @@ def before_link(layer: Layer) -> Layer | None:
 def make_task(net: Layer, built: Built, names: list[str], loss: Any, loss_weights: Any, wanted: Any) -> Task:
     """Settle what `compile` was given: losses by name or object, the link between outputs and predictions, metrics."""
     given = by_output(loss, names, "loss")
-    chosen, links, swaps = {}, {}, {}
+    chosen: dict[str, Any] = {}
+    links: dict[str, Callable[[Array], Array]] = {}
+    swaps: dict[str, Layer] = {}
     for name, one in given.items():
         chosen[name], links[name], swap = _settle(one, losses.get(one), *built.ends[names.index(name)])
         swaps |= swap
