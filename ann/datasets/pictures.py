@@ -16,7 +16,7 @@ import os
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ann.files import FileError
 from backends import host
@@ -163,7 +163,7 @@ def _npz(path: Path, name: str, axes: int) -> Array:
             raise FileError(f"{path}, {name}: the archive is damaged: {error}; expected a NumPy archive (.npz)") from error
 
 
-def _bytes(file: IO[bytes], path: Path, shape: tuple[int, ...], most: int) -> Array:
+def _bytes(file: Any, path: Path, shape: tuple[int, ...], most: int) -> Array:
     """The rest of a file as unsigned bytes of this shape: read piece by piece, so that a false size takes no memory."""
     wanted = math.prod(shape)
     described = f"{' × '.join(f'{n:,}' for n in shape)} = {wanted:,} numbers"
