@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import backends
-from ann import files, losses, optimizers, registry
+from ann import files, losses, markup, optimizers, registry
 from ann.autodiff import grad, value_and_grad
 from ann.callbacks import History
 from ann.layers.layer import Input, Layer, Sequential, _Run, as_layer, build, walk
@@ -558,7 +559,14 @@ class Model:
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print the layers: path, class, shape of the output, number of parameters."""
         self._must_be_built("summary")
-        flat = {path: p.size if not callable(p.size) else p.numel() for path, p in tree.flatten(self._now[0]).items()}
+        title, lines, total = self._layers()
+        widths = [max(len(line[i]) for line in lines) for i in range(3)]
+        for line in (title, *(f"  {a:<{widths[0]}}   {b:<{widths[1]}}   {c:>{widths[2]}}" for a, b, c in lines), total):
+            print_fn(line)
+
+    def _layers(self) -> tuple[str, list[tuple[str, str, str]], str]:
+        """A title, a head and a line for each layer, the number of parameters."""
+        flat = {path: math.prod(p.shape) for path, p in tree.flatten(self._now[0]).items()}
         lines = [("layer", "output", "parameters")]
         for path, layer, shape in self._built.outputs:
             if not path:
@@ -566,13 +574,16 @@ class Model:
             own = sum(size for name, size in flat.items() if name.rpartition("/")[0] == path)
             shown = ", ".join(f"{key} {_batch(s)}" for key, s in shape.items()) if isinstance(shape, dict) else _batch(shape)
             lines.append((f"{path}  {type(layer).__name__}", shown, f"{own:,}"))
-        widths = [max(len(line[i]) for line in lines) for i in range(3)]
         total = sum(flat.values())
         learning = sum(size for path, size in flat.items() if not self._is_frozen(path))
-        print_fn(f"{self.name or 'Model'} on {self._backend().name}, {self.dtype}")
-        for line in lines:
-            print_fn(f"  {line[0]:<{widths[0]}}   {line[1]:<{widths[1]}}   {line[2]:>{widths[2]}}")
-        print_fn(f"{total:,} parameters" + (f", {learning:,} of them trainable" if learning != total else ""))
+        counted = f"{total:,} parameters" + (f", {learning:,} of them trainable" if learning != total else "")
+        return f"{self.name or 'Model'} on {self._backend().name}, {self.dtype}", lines, counted
+
+    def _repr_html_(self) -> str:
+        if not self.built:
+            return markup.table(["Model, not built"], [[repr(part)] for part in getattr(self.net, "layers", [self.net])])
+        title, (head, *lines), total = self._layers()
+        return markup.table(head, lines, f"{title}: {total}")
 
     def __repr__(self) -> str:
         where = self.backend.name if self.backend else "no backend yet"
@@ -656,12 +667,13 @@ class Model:
         given = {key: x for key, x in given.items() if tree.matches(key, only)}
         if given.keys() != wanted.keys():
             raise files.FileError(f"{path}: under {part} the file has {', '.join(sorted(given)) or 'nothing'}, the model needs {', '.join(sorted(wanted)) or 'nothing'}")
-        for key, x in given.items():
-            if tuple(x.shape) != tuple(wanted[key].shape):
-                raise files.FileError(f"{path}: {key} has shape {tuple(x.shape)}, the model's is {tuple(wanted[key].shape)}")
-            kind = backends.host.dtype(str(wanted[key].dtype).rpartition(".")[2]).kind
+        for key, own in wanted.items():
+            x = given[key]
+            if tuple(x.shape) != tuple(own.shape):
+                raise files.FileError(f"{path}: {key} has shape {tuple(x.shape)}, the model's is {tuple(own.shape)}")
+            kind = backends.host.dtype(str(own.dtype).rpartition(".")[2]).kind
             if x.dtype.kind != kind:
-                raise files.FileError(f"{path}: {key} is {x.dtype}, the model's is {wanted[key].dtype}")
+                raise files.FileError(f"{path}: {key} is {x.dtype}, the model's is {own.dtype}")
             if kind == "f" and part == "params" and not backends.host.isfinite(x).all():
                 raise files.FileError(f"{path}: {key} is not finite")
         return tree.fill(held, [be.library.put(given[key], be.device, x.dtype) if key in given else x for key, x in tree.flatten(held).items()])

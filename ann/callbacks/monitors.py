@@ -60,7 +60,7 @@ class EarlyStopping(Monitor):
     """Stops when the value has not improved, by more than min_delta, for `patience` epochs.
 
     restore_best_weights: at the end of the training the model gets the parameters and running values of its best epoch.
-    baseline: only values better than this count. start_from_epoch: earlier epochs are not looked at.
+    baseline: epochs count as wasted until one is better than this. start_from_epoch: earlier epochs are not looked at.
     """
 
     def __init__(
@@ -82,12 +82,12 @@ class EarlyStopping(Monitor):
             return
         self.wait += 1
         better = self.improves(value, self.best)
-        if better:
-            self.best, self.best_epoch = value, epoch
         if self.restore_best_weights and (better or self._best_weights is None):
             self._best_weights = _copies(self.model._now[:2])
-        if better and (self.baseline is None or self.improves(value, self.baseline)):
-            self.wait = 0
+        if better:
+            self.best, self.best_epoch = value, epoch
+            if self.baseline is None or self.improves(value, self.baseline):
+                self.wait = 0
         elif self.wait >= self.patience and epoch > 0:
             self.stopped_epoch = epoch
             self.model.stop_training = True
@@ -114,7 +114,7 @@ def _copies(values: Any) -> Any:
 class ReduceLROnPlateau(Monitor):
     """learning_rate ← max(factor·learning_rate, min_lr) when the value has not improved for `patience` epochs.
 
-    cooldown: so many epochs after a reduction are not counted. It replaces the optimizer's own schedule.
+    cooldown: after a reduction counting begins again in epoch number `cooldown`. It replaces the optimizer's own schedule.
     """
 
     def __init__(
@@ -175,10 +175,6 @@ class ModelCheckpoint(Monitor):
     @property
     def wants_batches(self) -> bool:
         return self.save_freq != "epoch"
-
-    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        if self.save_best_only:
-            self.grows  # noqa: B018  a mode that cannot be told is an error now, not after the first epoch
 
     def on_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         self._batches += 1

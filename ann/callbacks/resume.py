@@ -93,10 +93,10 @@ class BackupAndRestore(Callback):
                         f"{self.path} belongs to another training: its {what} was {_show(then)}, here it is {_show(now)}. "
                         "Give each fit a path of its own; remove the file to begin anew."
                     )
+            self.loop.set_state(content["loop"])
             if content["rate"] is not None and _rate(model) is None:
                 model._compiled["optimizer"] = model._compiled["optimizer"].with_rate(content["rate"])  # a callback replaced the schedule
             model._fill(self.path, tensors, content["model"])
-            self.loop.set_state(content["loop"])
             for name, callback in self._others().items():
                 if name in content["callbacks"]:
                     callback.set_state(content["callbacks"][name])

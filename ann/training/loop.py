@@ -87,27 +87,31 @@ class Loop:
         self.good = self.model._now
         try:
             with Deferred(signal.SIGINT, *([signal.SIGTERM] if saved_on_signal else [])) as self.signals:
-                self.tell("on_train_begin")
-                while self.epoch < self.epochs and not self.model.stop_training:
-                    self.run_epoch()
-                    self.rest()
-        except NonFinite as error:
-            if not any(isinstance(callback, TerminateOnNaN) for callback in self.callbacks):
-                raise
-            print(error)
-        self.tell("on_train_end")
+                self.tell("on_train_begin", {})
+                try:
+                    while self.epoch < self.epochs and not self.model.stop_training:
+                        self.run_epoch()
+                        self.rest()
+                except NonFinite as error:
+                    if not any(isinstance(callback, TerminateOnNaN) for callback in self.callbacks):
+                        raise
+                    print(error)
+            self.tell("on_train_end", {})
+        finally:
+            for callback in self.callbacks:
+                callback.loop = None  # it holds the data
 
     def run_epoch(self) -> None:
         """The rest of this epoch: steps, validation."""
         model, stream = self.model, Stream(self.model.seed)
         if self.batch == 0:
             self.tally = Tally(model._task)
-            self.tell("on_epoch_begin", self.epoch)
+            self.tell("on_epoch_begin", self.epoch, {})
         step = model._step()
         for batch in self.source.batches(stream["shuffle"].at(model._epochs), self.batch):
             if self.batch_listeners:
                 for listener in self.batch_listeners:
-                    listener.on_train_batch_begin(self.batch)
+                    listener.on_train_batch_begin(self.batch, {})
                 step = model._step()  # they may have changed the learning rate
             self.tally.add(model._advance(step, stream, *batch))
             number, self.batch = self.batch, self.batch + 1

@@ -32,6 +32,8 @@ class Deferred:
     def __exit__(self, *error: Any) -> None:
         for number, handler in self.previous.items():
             signal.signal(number, handler)
+        if self.pending is not None:
+            self.deliver()
 
     def _arrived(self, number: int, frame: Any) -> None:
         second, self.pending = self.pending is not None, number
