@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -13,7 +14,8 @@ import backends
 from ann import files, losses, markup, optimizers, registry
 from ann.autodiff import grad, value_and_grad
 from ann.callbacks import History
-from ann.layers.layer import Input, Layer, Sequential, _Run, as_layer, build, walk
+from ann.layers.graph import Node, graph
+from ann.layers.layer import Input, Layer, _Run, as_layer, build, walk
 from ann.training import data
 from ann.training.loop import Loop, Rows, check_callbacks
 from ann.training.progress import Progress, Scores
@@ -28,7 +30,7 @@ Tree = Any
 class Model:
     """A network that learns.
 
-    net: a list of layers, or a layer. backend: a name, a Backend, or None (the first data decide: arrays of CuPy, torch
+    net: a list of layers, or a layer; or Input(s), with outputs= the nodes wired from them (see `Graph`). backend: a name, a Backend, or None (the first data decide: arrays of CuPy, torch
     or JAX stay where they are; else $ANN_BACKEND, else NumPy). dtype: "float32" or "float64", of parameters and data.
     seed: an integer; None draws one and keeps it in model.seed.
 
@@ -39,8 +41,6 @@ class Model:
         self, net: Any, outputs: Any = None, *, backend: Any = None, dtype: str = "float32", precision: str | None = None,
         seed: int | None = None, name: str | None = None,
     ):  # fmt: skip
-        if outputs is not None:
-            raise NotImplementedError("Model(inputs, outputs): graphs of nodes are not there yet; branches are written as a layer with a call of its own")
         if precision is not None:
             raise NotImplementedError(f"Model(precision={precision!r}): mixed precision is not there yet; dtype= chooses float32 or float64")
         if dtype not in ("float32", "float64"):
@@ -48,25 +48,26 @@ class Model:
         if seed is not None and (not isinstance(seed, int) or seed < 0):
             raise ValueError(f"Model: seed is a non-negative integer, {seed!r} came")
         leading = None
-        if isinstance(net, list | tuple):
-            if net and isinstance(net[0], Input):
-                leading, net = net[0], net[1:]
-            net = Sequential(tuple(net))
-        elif isinstance(net, Input):
-            raise TypeError("Model: an Input alone is no network; write Model([ann.Input(shape), layers…])")
+        if outputs is not None:
+            leading, net = net, graph(net, outputs)
+        elif isinstance(net, Input | dict):
+            raise TypeError("Model: an Input alone is no network; write Model([ann.Input(shape), layers…]), or Model(inputs, outputs) with nodes")
+        elif isinstance(net, list | tuple) and net and isinstance(net[0], Input):
+            leading, net = net[0], net[1:]
         self.net: Layer = as_layer(net)
         self.dtype = dtype
         self.seed = secrets.randbits(32) if seed is None else seed
         self.name = name
         self.backend: backends.Backend | None = None if backend is None else backends.get(backend, dtype=dtype)
         self.stop_training = False
-        self._frozen: tuple[str, ...] = ()
         self._compiled: dict[str, Any] | None = None
         self._task: Task | None = None
-        self._input: Any = None
+        self._input: Any = None  # the tree of Inputs that the network was built for
         self._built: Any = None
+        self._chosen = backend is not None  # whether the backend is settled: by name, or by the first data
         # The whole of what training changes, replaced in one assignment: an interrupt leaves the old or the new.
         self._now: tuple[Tree, Tree, Tree, int] = ({}, {}, None, 0)
+        self._frozen = ()
         self._epochs = 0
         if leading is not None:
             self._build(leading)
@@ -78,33 +79,45 @@ class Model:
         """Whether the parameters have been drawn."""
         return self._built is not None
 
-    def _build(self, x: Any) -> None:
-        """Draw the parameters for inputs like x: an Input, or a tree of arrays on the device."""
+    def _build(self, inputs: Tree) -> None:
+        """Draw the parameters for a tree of Inputs."""
         if self.backend is None:
             self.backend = backends.get(dtype=self.dtype)
-        spec = data.map_data(_spec, x) if not isinstance(x, Input) else x
-        self._built = build(self.net, spec, Stream(self.seed), self.backend, self.dtype)
-        self._input = spec
+        self._input = tree.map(_as_integers, inputs, self._reads_indices(inputs))
+        self._built = build(self.net, self._input, Stream(self.seed), self.backend, self.dtype)
         self._now = (self._built.params, self._built.state, None, 0)
+        self._frozen = ()
         if self._compiled is not None:
             self._prepare()
 
+    def _reads_indices(self, inputs: Tree) -> Tree:
+        """For each input whether the network reads integers there as indices."""
+        takes = self.net.takes_indices
+        return tree.map(lambda _: takes is True, inputs) if isinstance(takes, bool) else takes
+
     def _decide_backend(self, x: Any) -> backends.Backend:
-        """The model's backend; where none is chosen yet, that of the first data."""
-        if self.backend is None:
-            arrays = [leaf for leaf in data.data_leaves(x) if not data.is_plain(leaf)]
+        """The model's backend: where none was asked for, the first data decide."""
+        if not self._chosen:
+            arrays = [leaf for leaf in data.leaves(x, self._input) if not data.is_plain(leaf)]
             if arrays and library_of(arrays[0]).name != "numpy":
-                self.backend = backends.get(backends.of(arrays[0]).name, dtype=self.dtype)
-            else:
-                self.backend = backends.get(dtype=self.dtype)
+                self.to(backends.of(arrays[0]).name)
+            self._chosen = True
+        if self.backend is None:
+            self.backend = backends.get(dtype=self.dtype)
         return self.backend
 
-    def _enter(self, x: Any, name: str = "x") -> Tree:
+    def _enter(self, x: Any, name: str = "x", finite: bool = True) -> Tree:
+        """The inputs on the device, in the structure that the network takes; the first ones build it."""
         be = self._decide_backend(x)
-        entered = data.map_data(lambda a: data.enter(a, be, self.dtype, name, indices=self.net.takes_indices), x)
+        indices = self.net.takes_indices
+
+        def enter(a: Any, name: str, spec: Input | None) -> Array:
+            return data.enter(a, be, self.dtype, name, indices=indices is True or (spec is not None and _is_integer(spec)), finite=finite)
+
+        entered = data.map_data(enter, x, self._input, name)
         data.length(entered, name)
         if not self.built:
-            self._build(entered)
+            self._build(tree.map(_spec, entered))
         return entered
 
     @property
@@ -129,7 +142,7 @@ class Model:
         self._compiled = {
             "optimizer": optimizers.get(optimizer),
             "loss": loss,
-            "metrics": metrics if isinstance(metrics, dict | str) or callable(metrics) else list(metrics or ()),
+            "metrics": list(metrics or ()) if metrics is None or isinstance(metrics, list | tuple) else metrics,
             "loss_weights": loss_weights,
         }
         for one in tree.leaves(loss):
@@ -164,13 +177,24 @@ class Model:
         )
 
     def _is_frozen(self, path: str) -> bool:
-        return any(tree.matches(path, pattern) for pattern in self._frozen) or any(
-            path == place or path.startswith(place + "/") for place in self._untrainable
-        )
+        """Whether this parameter is held, or this layer: all parameters in it are, or it has none and was named."""
+        return path in self._held
 
     @property
-    def _untrainable(self) -> list[str]:
-        return [path for path, layer in walk(self.net) if not layer.trainable and path]
+    def _frozen(self) -> tuple[str, ...]:
+        """The paths of the parameters and layers that `freeze` matched."""
+        return self._frozen_paths
+
+    @_frozen.setter
+    def _frozen(self, paths: tuple[str, ...]) -> None:
+        self._frozen_paths = paths
+        params, layers, held = tree.paths(self._now[0]), dict(walk(self.net)), set(paths)
+        held |= {path for path in params for place, layer in layers.items() if not layer.trainable and (not place or path.startswith(f"{place}/"))}
+        for place in layers:
+            below = [path for path in params if not place or path.startswith(f"{place}/")]
+            if below:
+                (held.add if held.issuperset(below) else held.discard)(place)
+        self._held = frozenset(held)
 
     # ------------------------------------------------------------------------------------------------- training
 
@@ -356,12 +380,10 @@ class Model:
 
     def __call__(self, x: Any) -> Any:
         """Inference on one batch, pure of checks for NaN; the result stays on the device."""
-        be = self._decide_backend(x)
-        x = data.map_data(lambda a: data.enter(a, be, self.dtype, "x", indices=self.net.takes_indices, finite=False), x)
-        if not self.built:
-            self._build(x)
-        params, state, _, _ = self._now
-        return _Run(self.net, params, state).output(x)
+        if any(isinstance(leaf, Node | Input) for leaf in tree.leaves(x)):
+            raise TypeError("a Model holds its own weights and is no layer; its layers are model.net: model.net(node) uses them in another graph, with new weights")
+        x = self._enter(x, finite=False)
+        return _Run(self.net, *self._now[:2]).output(x)
 
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """The network's output for every row, in the library and on the device of x (lists and frames give NumPy)."""
@@ -388,7 +410,6 @@ class Model:
         return tree.fill(z, list(task.predictions(z).values()))
 
     def _predict(self, x: Any, batch_size: int, f: Callable[[Any], Any]) -> Any:
-        origin = data.data_leaves(x)[0]
         entered = self._enter(x)
         n, parts = data.length(entered, "x"), []
         for start, stop in data.batches(n, batch_size) if n else [(0, 0)]:
@@ -398,11 +419,14 @@ class Model:
                 batch = tree.map(lambda a, fill=fill: namespace(a).concat([a, namespace(a).repeat(a[-1:, ...], fill, axis=0)], axis=0), batch)
             parts.append(data.rows(f(batch), 0, stop - start))
         y = tree.map(lambda *pieces: pieces[0] if len(pieces) == 1 else namespace(*pieces).concat(list(pieces), axis=0), *parts)
+        return self._returned(y, x)
+
+    def _returned(self, y: Tree, x: Any) -> Tree:
+        """Arrays in the library and on the device of the data x; NumPy for what is no array of a library."""
+        origin = data.leaves(x, self._input)[0]
         if data.is_plain(origin):
             return tree.map(self._backend().to_numpy, y)
-        if library_of(origin) is self._backend().library:
-            return y
-        return backends.move(y, backends.of(origin))
+        return y if library_of(origin) is self._backend().library else backends.move(y, backends.of(origin))
 
     # ------------------------------------------------------------------------------------------------- looking in
 
@@ -440,27 +464,27 @@ class Model:
         self._now = (tree.unflatten(flat | copies), state, slots, step)
 
     def freeze(self, *patterns: str) -> None:
-        """Hold the parameters under these paths constant: globs ("conv*", "block_1/*"). They get no gradient and no slots."""
-        self._must_be_built("freeze")
-        for pattern in patterns:
-            self._match(pattern)
-        self._frozen = (*self._frozen, *(p for p in patterns if p not in self._frozen))
+        """Hold what is under these paths constant: globs ("conv*", "block_1/*"). No gradient, no slots; layers that are held run as in inference."""
+        self._frozen = tuple(dict.fromkeys((*self._frozen, *self._matched("freeze", patterns))))
         self._keep_slots()
 
     def unfreeze(self, *patterns: str) -> None:
-        """Let the parameters under these paths learn again."""
-        self._must_be_built("unfreeze")
-        for pattern in patterns:
-            self._match(pattern)
-        params = tree.flatten(self._now[0])
-        still = [path for path in params if any(tree.matches(path, f) for f in self._frozen) and not any(tree.matches(path, p) for p in patterns)]
-        self._frozen = tuple(still)
+        """Let what is under these paths learn again."""
+        freed = self._matched("unfreeze", patterns)
+        self._frozen = tuple(path for path in self._frozen if path not in freed)
         self._keep_slots()
 
-    def _match(self, pattern: str) -> None:
-        paths = tree.paths(self._now[0])
-        if not any(tree.matches(path, pattern) for path in paths):
-            raise ValueError(f"no parameter matches {pattern!r}; the parameters are {', '.join(paths)}")
+    def _matched(self, verb: str, patterns: tuple[str, ...]) -> list[str]:
+        """The paths of parameters and layers that match the globs. ValueError for a glob that matches nothing."""
+        self._must_be_built(verb)
+        params, layers = tree.paths(self._now[0]), [path for path, _ in walk(self.net) if path]
+        found: dict[str, None] = {}
+        for pattern in patterns:
+            matching = [path for path in (*layers, *params) if tree.matches(path, pattern)]
+            if not matching:
+                raise ValueError(f"{verb}: no layer or parameter matches {pattern!r}; there are {', '.join(layers)}, with the parameters {', '.join(params)}")
+            found |= dict.fromkeys(matching)
+        return list(found)
 
     def _keep_slots(self) -> None:
         """Slots for exactly the trainable parameters: those that stay keep theirs."""
@@ -493,40 +517,45 @@ class Model:
 
     def gradients(self, x: Any, y: Any, wrt: str = "params") -> Tree:
         """∂(mean loss)/∂params as a tree; wrt="input" by x; a glob ("dense_1/*") for some of the parameters. As in inference."""
-        self._need_task("gradients", y) if self._compiled is None or self._compiled["loss"] is None else None
-        origin = data.data_leaves(x)[0]
-        x = self._enter(x)
+        if self._compiled is None or self._compiled["loss"] is None:
+            self._need_task("gradients", y)
+        entered = self._enter(x)
         task = self._need_task("gradients", y)
-        y = self._targets(y, "y")
+        targets = self._targets(y, "y")
         params, state, _, _ = self._now
 
         def loss(p: Tree, x: Tree) -> Any:
-            return task.terms(y, task.run(p, state).output(x), {})[0]
+            return task.terms(targets, task.run(p, state).output(x), {})[0]
 
         if wrt == "input":
-            g = grad(loss, argnums=1)(params, x)
-            return tree.map(self._backend().to_numpy, g) if data.is_plain(origin) else g
-        g = grad(loss)(params, x)
-        if wrt == "params":
-            return g
-        self._match(wrt)
-        return tree.split(g, wrt)[0]
+            return self._returned(grad(loss, argnums=1)(params, entered), x)
+        chosen = None if wrt == "params" else self._matched("gradients", (wrt,))
+        flat = tree.flatten(grad(loss)(params, entered))
+        return tree.unflatten({path: g for path, g in flat.items() if chosen is None or path in chosen})
 
     def activations(self, x: Any, layers: str = "*") -> dict[str, Array]:
-        """{path: output} of each layer whose path matches the glob, in inference."""
+        """{path: array} of each output of a layer, and of each ctx.record, whose path matches the glob; in inference.
+
+        The second use of a shared layer is "dense#2"; of a layer with several outputs they are "layer/key".
+        """
+        entered = self._enter(x)
         found: dict[str, Array] = {}
+        uses: dict[str, int] = {}
 
         def keep(layer: Layer, path: str, y: Any) -> Any:
-            if path and tree.matches(path, layers):
-                found[path] = y
+            uses[path] = uses.get(path, 0) + 1
+            name = path if uses[path] == 1 else f"{path}#{uses[path]}"
+            if path:
+                found.update({f"{name}/{key}" if key else name: part for key, part in tree.flatten(y).items()})
             return y
 
-        entered = self._enter(x)
-        params, state, _, _ = self._now
-        _Run(self.net, params, state, observe=keep).output(entered)
-        if not found:
-            raise ValueError(f"activations: no layer matches {layers!r}; there are {', '.join(path for path, _ in walk(self.net) if path)}")
-        return tree.map(self._backend().to_numpy, found) if data.is_plain(data.data_leaves(x)[0]) else found
+        run = _Run(self.net, *self._now[:2], observe=keep)
+        run.output(entered)
+        found |= run.records
+        chosen = {path: y for path, y in found.items() if tree.matches(path, layers)}
+        if not chosen:
+            raise ValueError(f"activations: nothing matches {layers!r}; there are {', '.join(found)}")
+        return self._returned(chosen, x)  # type: ignore[no-any-return]
 
     def backprop(self, x: Any, y: Any) -> Backprop:
         """Backpropagation laid open: for each layer its output y and dy, the gradient of the loss by it. print() it."""
@@ -594,6 +623,7 @@ class Model:
     def to(self, backend: Any) -> Model:
         """Move the model to another backend, in place; the model is returned."""
         target = backends.get(backend, dtype=self.dtype)
+        self._chosen = True
         params, state, slots, step = self._now
         self._now = (backends.move(params, target), backends.move(state, target), backends.move(slots, target), step)
         self.backend = target
@@ -692,8 +722,6 @@ def load(path: str | os.PathLike[str], *, backend: Any = None, custom: Iterable[
     try:
         config = json.loads(metadata["ann.model"])
         model = Model(registry.decode(config["net"], known), backend=backend, dtype=config["dtype"], seed=config["counters"]["seed"], name=config["name"])
-        if model.backend is None:
-            model.backend = backends.get(dtype=model.dtype)
         model._build(registry.decode(config["input"], known))
         if "compiled" in config:
             model.compile(**registry.decode(config["compiled"], known))
@@ -743,6 +771,15 @@ class Line:
 
 def _spec(x: Array) -> Input:
     return Input(tuple(x.shape[1:]), str(x.dtype).rpartition(".")[2])
+
+
+def _is_integer(spec: Input) -> bool:
+    return spec.dtype is not None and not spec.dtype.startswith("float")
+
+
+def _as_integers(spec: Input, indices: bool) -> Input:
+    """An Input whose dtype is not said: integers where the network reads indices."""
+    return dataclasses.replace(spec, dtype="int64") if indices and spec.dtype is None else spec
 
 
 def _in_order(params: Tree, like: Tree) -> Tree:

@@ -136,7 +136,7 @@ def test_frozen_parameters_stay_and_the_others_learn(backend):
     m.unfreeze("*")
     m.fit(x, y, verbose=0)
     assert not np.array_equal(before["dense"]["kernel"], backend.to_numpy(m.params["dense"]["kernel"]))
-    with pytest.raises(ValueError, match="no parameter matches"):
+    with pytest.raises(ValueError, match="no layer or parameter matches"):
         m.freeze("conv*")
 
 

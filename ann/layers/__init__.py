@@ -14,15 +14,20 @@ from ann.layers.convolution import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from ann.layers.graph import Graph, Item, Node, Operator
 from ann.layers.layer import Context, Function, Input, Layer, Sequential, Training
+from ann.layers.merging import Add, Average, Concatenate, Maximum, Minimum, Multiply, Subtract
 from ann.layers.normalization import BatchNormalization, LayerNormalization
 
 __all__ = [
     "Activation",
+    "Add",
+    "Average",
     "AveragePooling1D",
     "AveragePooling2D",
     "AveragePooling3D",
     "BatchNormalization",
+    "Concatenate",
     "Context",
     "Conv1D",
     "Conv2D",
@@ -34,13 +39,21 @@ __all__ = [
     "Function",
     "GlobalAveragePooling",
     "GlobalMaxPooling",
+    "Graph",
     "Input",
+    "Item",
     "Layer",
     "LayerNormalization",
     "MaxPooling1D",
     "MaxPooling2D",
     "MaxPooling3D",
+    "Maximum",
+    "Minimum",
+    "Multiply",
+    "Node",
+    "Operator",
     "Reshape",
     "Sequential",
+    "Subtract",
     "Training",
 ]

@@ -34,11 +34,13 @@ Tree = Any
 class Input:
     """What a network takes: the shape of one example (the batch axis is left out) and its dtype ("float32", "int64", …).
 
-    ann.Input((28, 28, 1));  ann.Input(4) is ann.Input((4,)).
+    ann.Input((28, 28, 1));  ann.Input(4) is ann.Input((4,)). layer(ann.Input(4)) is a node of a graph, see `Graph`; of a list of
+    inputs each may have a name, by which a dict of data finds it.
     """
 
     shape: tuple[int, ...]
     dtype: str | None = None
+    name: str | None = None
 
     def __post_init__(self) -> None:
         shape = (self.shape,) if isinstance(self.shape, int) else tuple(self.shape)
@@ -59,6 +61,7 @@ class Layer:
     name: str | None = field(default=None, kw_only=True)
     trainable: bool = field(default=True, kw_only=True)
     takes_indices: ClassVar[bool] = False  # True where integers are indices; elsewhere a Model makes floats of them
+    output_names: ClassVar[list[str] | None] = None  # of several outputs, where they are not their paths
     ends_in_activation: ClassVar[bool] = False  # True where the field `activation` is the last thing that call applies
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -83,9 +86,13 @@ class Layer:
     def __call__(self, x: Any, ctx: Context | None = None) -> Any:
         if isinstance(ctx, Context):
             return ctx.enter(self, x)
+        from ann.layers.graph import Node  # a graph is made of layers, and defined on a page after this one
+
+        if any(isinstance(leaf, Node | Input) for leaf in tree.leaves(x)):
+            return Node(self, x)
         raise TypeError(
             f"{type(self).__name__} is configuration and holds no parameters. Inside call: layer(x, ctx). Outside: "
-            "params, state = layer.init(x); y = layer.apply(params, x); or ann.Model(layer)."
+            "params, state = layer.init(x); y = layer.apply(params, x); or ann.Model(layer). layer(ann.Input(…)) is a node of a graph."
         )
 
     def __repr__(self) -> str:
@@ -98,6 +105,11 @@ class Layer:
             else:
                 positional = False
         return f"{type(self).__name__}({', '.join(parts)})"
+
+    @property
+    def stem(self) -> str:
+        """What its automatic name begins with."""
+        return snake_case(type(self).__name__)
 
     @property
     def children(self) -> dict[str, Layer]:
@@ -150,6 +162,10 @@ class Function(Layer):
 
     def __repr__(self) -> str:
         return getattr(self.function, "__name__", repr(self.function))
+
+    @property
+    def stem(self) -> str:
+        return snake_case(repr(self)) or "function"
 
 
 class Sequential(Layer):
@@ -209,7 +225,7 @@ def automatic_names(layers: tuple[Layer, ...]) -> dict[str, Layer]:
                 raise ValueError(f"two layers have the name {layer.name!r}")
             names[layer.name] = layer
             continue
-        stem = snake_case(type(layer).__name__ if not isinstance(layer, Function) else repr(layer)) or "function"
+        stem = layer.stem
         name, count = stem, 0
         taken = {other.name for other in layers if other.name is not None} | names.keys()
         while name in taken:
@@ -400,7 +416,7 @@ class Build(_Run):
         makers = [self.makers[id(leaf)][:2] for leaf in leaves]
         uses = [path for path, _, _ in self.outputs]
         ends = [(path, layer, uses.count(path) == [p for p, _ in makers].count(path)) for path, layer in makers]
-        shapes = dict(zip(tree.paths(self.result), (tuple(leaf.shape) for leaf in leaves), strict=True))
+        shapes = dict(zip(self.net.output_names or tree.paths(self.result), (tuple(leaf.shape) for leaf in leaves), strict=True))
         return Built(tree.unflatten(self.drawn), tree.unflatten(self.running_values), self.outputs, self.constraints, shapes, ends)
 
 
@@ -412,7 +428,7 @@ class Built:
     state: Tree
     outputs: list[tuple[str, Layer, Any]]
     constraints: dict[str, Any]
-    results: dict[str, tuple[int, ...]]  # the shape of each output of the network, by its path in the tree of outputs
+    results: dict[str, tuple[int, ...]]  # the shape of each output of the network, by its name
     ends: list[tuple[str, Layer, bool]]  # for each of them the layer that made it, and whether that layer makes nothing else
 
 

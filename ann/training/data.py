@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import backends
@@ -21,22 +21,46 @@ def is_plain(x: Any) -> bool:
     return isinstance(x, int | float | complex | bool) or x is None
 
 
-def data_leaves(x: Tree) -> list[Any]:
-    """The arrays of an input: of a dict one each; a list or tuple of numbers is one array, of arrays one each."""
+def map_data(f: Callable[[Any, str, Any], Any], x: Any, wanted: Tree, name: str = "x") -> Tree:
+    """f(array, name, Input) at each array of an input, in the structure of `wanted`, the Inputs that a network was built for.
+
+    None wanted: a dict or a tuple of arrays is several inputs, a list is one. ValueError where x has another structure.
+    """
+    if wanted is None:
+        if isinstance(x, dict):
+            return {key: map_data(f, part, None, f"{name}[{key!r}]") for key, part in x.items()}
+        if isinstance(x, tuple) and x and all(hasattr(part, "shape") for part in x):
+            return tuple(f(part, f"{name}[{i}]", None) for i, part in enumerate(x))
+        return f(x, name, None)
+    if isinstance(wanted, dict):
+        if not isinstance(x, dict) or x.keys() != wanted.keys():
+            raise ValueError(f"{name} is {_kind(x)}; the network takes a dict with {', '.join(wanted)}")
+        return {key: map_data(f, x[key], part, f"{name}[{key!r}]") for key, part in wanted.items()}
+    if isinstance(wanted, list | tuple):
+        names = [getattr(part, "name", None) for part in wanted]
+        if isinstance(x, dict) and x.keys() == set(names):
+            return tuple(map_data(f, x[key], part, f"{name}[{key!r}]") for key, part in zip(names, wanted, strict=True))
+        if not isinstance(x, list | tuple) or len(x) != len(wanted):
+            named = f", or a dict with {', '.join(map(str, names))}" if None not in names else ""
+            raise ValueError(f"{name} is {_kind(x)}; the network takes {len(wanted)} arrays: a list or tuple of them{named}")
+        return tuple(map_data(f, part, spec, f"{name}[{i}]") for i, (part, spec) in enumerate(zip(x, wanted, strict=True)))
     if isinstance(x, dict):
-        return [leaf for part in x.values() for leaf in data_leaves(part)]
-    if isinstance(x, tuple) and x and all(hasattr(part, "shape") for part in x):
-        return list(x)
-    return [x]
+        raise ValueError(f"{name} is {_kind(x)}; the network takes one array")
+    return f(x, name, wanted)
 
 
-def map_data(f: Any, x: Tree) -> Tree:
-    """f at each array of an input."""
+def leaves(x: Any, wanted: Tree) -> list[Any]:
+    """The arrays of an input, as they came."""
+    found: list[Any] = []
+    map_data(lambda part, name, spec: found.append(part), x, wanted)
+    return found
+
+
+def _kind(x: Any) -> str:
+    """What x is, for a message."""
     if isinstance(x, dict):
-        return {key: map_data(f, part) for key, part in x.items()}
-    if isinstance(x, tuple) and x and all(hasattr(part, "shape") for part in x):
-        return tuple(map(f, x))
-    return f(x)
+        return f"a dict with {', '.join(map(str, x))}"
+    return f"one array of shape {tuple(x.shape)}" if hasattr(x, "shape") else f"a {type(x).__name__} of {len(x)}" if isinstance(x, list | tuple) else f"a {type(x).__name__}"
 
 
 def enter(x: Any, be: backends.Backend, dtype: str, name: str, *, indices: bool = False, finite: bool = True) -> Array:
