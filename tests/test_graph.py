@@ -35,7 +35,7 @@ def test_several_inputs_and_outputs_end_to_end(backend, tmp_path):
     m = two_inputs(backend=backend)
     m.compile("adam", {"class": "categorical_crossentropy", "size": "mse"}, {"class": ["accuracy"]}, {"size": 0.1})
     y = {"class": Y, "size": A[:, 0]}
-    h = m.fit([A, B], y, epochs=2, validation_split=0.2, sample_weight={"size": np.ones(40)}, verbose=0)
+    h = m.fit([A, B], y, epochs=2, batch_size=16, validation_split=0.2, sample_weight={"size": np.ones(40)}, verbose=0)
     assert list(h.history)[:4] == ["loss", "class_loss", "size_loss", "class_accuracy"] and "val_class_accuracy" in h.history
     same = [m.evaluate(x, y) for x in ([A, B], (A, B), {"right": B, "left": A})]
     assert same[0] == same[1] == same[2]
@@ -48,7 +48,7 @@ def test_several_inputs_and_outputs_end_to_end(backend, tmp_path):
     again = ann.load(tmp_path / "m.safetensors", backend=backend)
     for key, value in m.predict([A, B]).items():
         assert np.array_equal(value, again.predict({"left": A, "right": B})[key])
-    a, b = m.fit([A, B], y, verbose=0), again.fit([A, B], y, verbose=0)
+    a, b = m.fit([A, B], y, batch_size=40, verbose=0), again.fit([A, B], y, batch_size=40, verbose=0)
     assert a.history == b.history
 
 
