@@ -1,0 +1,226 @@
+"""Our own threads: a program is a list of kernels for each of them, walked in step.
+
+    pool(n).run(program)        program: the address of a table, see `Run`
+
+One worker serves a pool for as long as the process lives: it waits for the next program (spinning a millisecond, then asleep), walks its own
+list and waits again. Its code is never freed, and what it is given to do is addresses in tables. The list of thread 0 is walked by the
+thread that calls. A barrier is a kernel like any other.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from backends.native import compile as compiler
+from backends.native.emit import Function, Value, Variable
+
+SPIN = 1_000_000  # nanoseconds that a worker waits awake
+PAUSES = 2000  # of a barrier, before the thread yields its core
+
+# words of what the threads of a pool share, on cache lines of their own
+GENERATION, PROGRAM, SLEEPERS, ARRIVED, PHASE, MUTEX, CONDITION, WORDS = 0, 8, 16, 24, 32, 40, 48, 64
+
+
+def pause(f: Function) -> None:
+    """Tells the core that this is a waiting loop."""
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        f.call("llvm.x86.sse2.pause", [], None)
+    elif platform.machine().lower() in ("aarch64", "arm64"):
+        f.call("llvm.aarch64.hint", [f.constant(1, "int32")], None)
+
+
+def word(f: Function, shared: Value, i: int) -> Value:
+    return f.at(shared, i, "int64")
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """void(table): nobody leaves before all have come.      table: what the threads share, their number."""
+
+    def function(self, name: str) -> Function:
+        f = Function(name, ["ptr"])
+        shared, count = f.pointer(f.word(0)), f.word(1)
+        phase = f.atomic("load", word(f, shared, PHASE))
+        last = f.atomic("add", word(f, shared, ARRIVED), 1).eq(count - 1)
+        with f.when(last):
+            f.atomic("store", word(f, shared, ARRIVED), 0)
+            f.atomic("store", word(f, shared, PHASE), phase + 1)
+        with f.forever() as leave:
+            with f.loop(0, PAUSES):
+                leave(f.atomic("load", word(f, shared, PHASE)).ne(phase))
+                pause(f)
+            f.call("sched_yield", [], "int32")
+        f.done()
+        return f
+
+
+def walk(f: Function, list_: Value) -> None:
+    """The kernels of a list: pairs of a function and its table, closed by 0."""
+    place = Variable(f, "int64")
+    place.set(list_)
+    with f.forever() as leave:
+        here = f.pointer(place.get())
+        kernel = f.load(here, 0, "int64")
+        leave(kernel.eq(0))
+        f.call(f.pointer(kernel).text, [f.pointer(f.load(here, 1, "int64"))], None)
+        place.set(place.get() + 16)
+    return
+
+
+@dataclass(frozen=True)
+class Worker:
+    """void(table): serve forever.      table: what the threads share, the number of this thread."""
+
+    def function(self, name: str) -> Function:
+        f = Function(name, ["ptr"])
+        shared, number = f.pointer(f.word(0)), f.word(1)
+        generation, sleepers = word(f, shared, GENERATION), word(f, shared, SLEEPERS)
+        mutex, condition = word(f, shared, MUTEX), word(f, shared, CONDITION)
+        seen, clock = Variable(f, "int64"), f.slot("int64", count=2)
+        seen.set(f.constant(0, "int64"))
+
+        def now() -> Value:
+            f.call("clock_gettime", [f.constant(1, "int32"), clock], "int32")  # CLOCK_MONOTONIC, of Linux
+            return f.load(clock, 0, "int64") * 1_000_000_000 + f.load(clock, 1, "int64")
+
+        with f.forever():
+            until = now() + SPIN
+            with f.forever() as leave:
+                with f.loop(0, 64):
+                    leave(f.atomic("load", generation).ne(seen.get()))
+                    pause(f)
+                with f.when(now().gt(until)):
+                    f.call("pthread_mutex_lock", [mutex], "int32")
+                    f.atomic("add", sleepers, 1)
+                    with f.forever() as wake:
+                        wake(f.atomic("load", generation).ne(seen.get()))
+                        f.call("pthread_cond_wait", [condition, mutex], "int32")
+                    f.atomic("add", sleepers, -1)
+                    f.call("pthread_mutex_unlock", [mutex], "int32")
+            seen.set(f.atomic("load", generation))
+            walk(f, f.load(f.pointer(f.atomic("load", word(f, shared, PROGRAM))), number + LISTS, "int64"))
+        f.line("unreachable")
+        return f
+
+
+# words of a program
+THREADS, PLANNED, GETTER, SETTER, PATCHES, PATCH, LISTS = range(7)
+
+
+@dataclass(frozen=True)
+class Run:
+    """int64(shared, program, objects): bind the arrays of the list `objects`, then walk; 0. Or 1, and nothing done, where the
+    threads of the BLAS are no longer those that were planned for.
+
+    program: THREADS, all of the pool or 1; PLANNED, the number that GETTER of the BLAS must give (both 0: it cannot be asked), to be held at 1 by
+    SETTER for the time of the run; PATCHES triples from PATCH on: an address, which receives (data of object `slot`) + offset; from LISTS on the
+    lists of each thread.
+    """
+
+    items: int  # where a list keeps the address of its items
+    data: int  # where an array keeps the address of its data
+
+    def function(self, name: str) -> Function:
+        f = Function(name, ["ptr", "ptr", "ptr"], "int64")
+        shared, program, objects = f.parameters
+        threads, planned, getter, setter, patches = (f.load(program, i, "int64") for i in range(PATCH))
+        fits, alone = Variable(f, "bool"), f.constant(1, "int32")
+        fits.set(f.constant(True, "bool"))
+        with f.when(getter.ne(0)):
+            fits.set(f.cast(f.call(f.pointer(getter).text, [], "int32"), "int64").eq(planned))
+        with f.when(fits.get()):
+            with f.when(planned.gt(1)):
+                f.call(f.pointer(setter).text, [alone], None)
+            patch, items = f.pointer(f.load(program, PATCH, "int64")), f.pointer(f.load(objects, self.items // 8, "int64"))
+            with f.loop(0, patches) as i:
+                address, slot, offset = (f.load(patch, i * 3 + j, "int64") for j in range(3))
+                array = f.pointer(f.load(items, slot, "int64"))
+                f.store(f.pointer(address), 0, f.load(array, self.data // 8, "int64") + offset)
+            with f.when(threads.gt(1)):
+                f.atomic("store", word(f, shared, PROGRAM), f.emit(f"ptrtoint {program} to i64", "int64"))
+                f.atomic("add", word(f, shared, GENERATION), 1)
+                with f.when(f.atomic("load", word(f, shared, SLEEPERS)).gt(0)):
+                    mutex, condition = word(f, shared, MUTEX), word(f, shared, CONDITION)
+                    f.call("pthread_mutex_lock", [mutex], "int32")
+                    f.call("pthread_cond_broadcast", [condition], "int32")
+                    f.call("pthread_mutex_unlock", [mutex], "int32")
+            walk(f, f.load(program, LISTS, "int64"))
+            with f.when(planned.gt(1)):
+                f.call(f.pointer(setter).text, [f.cast(planned, "int32")], None)
+        f.done(f.select(fits.get(), f.constant(0, "int64"), f.constant(1, "int64")))
+        return f
+
+
+class Pool:
+    """The calling thread and count − 1 workers. One program runs at a time: threads that call at once wait for each other."""
+
+    def __init__(self, count: int):
+        self.count = count
+        self.lock = threading.Lock()
+        self.memory = (ctypes.c_int64 * (WORDS + 8))()
+        self.shared = -(-ctypes.addressof(self.memory) // 64) * 64
+        self.sleepers = ctypes.c_int64.from_address(self.shared + 8 * SLEEPERS)
+        run, worker = compiler.addresses([Run(object.__basicsize__ + 8, object.__basicsize__), Worker()])
+        prototype = (ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.py_object)
+        self.call, self.call_briefly = ctypes.CFUNCTYPE(*prototype)(run), ctypes.PYFUNCTYPE(*prototype)(run)
+        self.threads: list[threading.Thread] = []
+        if count > 1:
+            library = ctypes.CDLL(None)
+            library.pthread_mutex_init(ctypes.c_void_p(self.shared + 8 * MUTEX), None)
+            library.pthread_cond_init(ctypes.c_void_p(self.shared + 8 * CONDITION), None)
+            serve = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(worker)
+            self.tables = [(ctypes.c_int64 * 2)(self.shared, number) for number in range(count)]
+            for table in self.tables[1:]:
+                self.threads.append(threading.Thread(target=serve, args=(ctypes.addressof(table),), daemon=True, name="ann worker"))
+                self.threads[-1].start()
+
+    def run(self, program: int, objects: list[Any], brief: bool = False) -> bool:
+        """Whether the program ran. brief: without letting other Python threads run, which costs more than a short program."""
+        with self.lock:
+            if self.sleepers.value:
+                self.place()
+            return not (self.call_briefly if brief else self.call)(self.shared, program, objects)
+
+    def place(self) -> None:
+        """Sleeping workers wake up elsewhere than on the caller's core, where the system likes to put them and where both would spin."""
+        if sys.platform != "linux":
+            return
+        cores = sorted(os.sched_getaffinity(0))
+        here = ctypes.CDLL(None).sched_getcpu()
+        others = [core for core in cores if core != here] or cores
+        for i, thread in enumerate(self.threads):
+            chosen = {others[i % len(others)]} if self.count >= len(cores) else set(others)
+            try:
+                os.sched_setaffinity(thread.native_id or 0, chosen)
+            except OSError:  # a core that was taken away since
+                pass
+
+
+_pools: dict[int, Pool] = {}
+_lock = threading.Lock()
+
+
+def pool(count: int) -> Pool:
+    """The pool of this many threads, the caller's included."""
+    if count not in _pools:
+        with _lock:
+            if count not in _pools:
+                _pools[count] = Pool(count)
+    return _pools[count]
+
+
+def _after_fork() -> None:
+    """A child has no workers: it makes its own when it needs them."""
+    global _lock
+    _lock = threading.Lock()
+    _pools.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

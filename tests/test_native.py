@@ -1,0 +1,530 @@
+"""The parts of the native lowering: elementary functions, loops, matrix products, workers, the cache of machine code."""
+
+import ctypes
+import os
+import stat
+import threading
+import warnings
+
+import mpmath
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite", reason="llvmlite is not installed (extra: native)")
+
+from native_support import call, guarded, run_loop
+
+from backends.native import compile as compiler
+from backends.native import gemm, workers
+from backends.native.blas import Blas, blas, threads
+from backends.native.loops import Loop, Operand
+from backends.native.operations import OPERATIONS
+
+DTYPES = ("float32", "float64")
+INTEGERS = ("int8", "uint8", "int32", "uint32", "int64")
+
+
+def elementwise(name, result, *arrays):
+    """One function of OPERATIONS on contiguous arrays of one shape."""
+    dtypes = [str(a.dtype) for a in arrays]
+    nodes = [("load", dtype, k) for k, dtype in enumerate(dtypes)]
+    nodes.append((name, result, *range(len(arrays))))
+    y = guarded(np.zeros(arrays[0].shape, result))
+    loop = Loop((*(Operand(dtype, "1") for dtype in dtypes), Operand(result, "1")), tuple(nodes), ((len(arrays), len(arrays), None),))
+    run_loop(loop, [*map(guarded, arrays), y], (arrays[0].size,))
+    return y
+
+
+# elementary functions
+
+RANGES = {
+    "exp": [(-104, 89), (-745, 709.7), (-1, 1)],
+    "expm1": [(-50, 88), (-1, 1), (-1e-3, 1e-3)],
+    "log": [(0, 3e38), (0.5, 2), (0.99, 1.01), (0, 1e-38)],
+    "log2": [(0, 3e38), (0.5, 2), (0, 1e-38)],
+    "log1p": [(-0.9999, 10), (-1e-3, 1e-3), (0, 1e30)],
+    "tanh": [(-20, 20), (-1, 1), (-1e-3, 1e-3)],
+    "erf": [(-5, 5), (-1e-3, 1e-3)],
+    "erfc": [(-5, 9), (-1, 1)],
+}
+EXACT = {"log2": lambda x: mpmath.log(x, 2)}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", RANGES)
+def test_elementary_functions_are_right_to_two_units_in_the_last_place(name, dtype):
+    rng = np.random.default_rng(0)
+    for low, high in RANGES[name]:
+        x = rng.uniform(low, high, 301).astype(dtype)
+        with mpmath.workdps(40):
+            true = [EXACT.get(name, getattr(mpmath, name, None))(mpmath.mpf(float(v))) for v in x]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            rounded = np.array([float(t) for t in true]).astype(dtype)
+        y = elementwise(name, dtype, x)
+        finite = np.isfinite(rounded)
+        assert (y[~finite] == rounded[~finite]).all()
+        unit = np.spacing(np.abs(rounded))
+        errors = [abs(mpmath.mpf(float(a)) - t) / float(u) for a, t, u, ok in zip(y, true, unit, finite, strict=True) if ok]
+        assert max(errors) <= 2
+
+
+@pytest.mark.parametrize("name", ["exp", "expm1", "log", "log2", "log1p", "tanh", "erf", "erfc"])
+def test_single_precision_is_right_over_many_values(name):
+    from scipy import special
+
+    rng = np.random.default_rng(1)
+    bits = rng.integers(0, 1 << 32, 1 << 17, dtype=np.uint32)  # all exponents, both signs, NaN
+    x = bits.view(np.float32)
+    with np.errstate(all="ignore"):
+        true = getattr(np, name, None) or getattr(special, name)
+        true = true(x.astype(np.float64))
+        rounded = true.astype(np.float32)
+        y = elementwise(name, "float32", x)
+        assert (np.isnan(y) == np.isnan(rounded)).all()
+        assert (y[np.isinf(rounded)] == rounded[np.isinf(rounded)]).all()
+        finite = np.isfinite(rounded)
+        assert (np.abs(y - true)[finite] / np.spacing(np.abs(rounded))[finite]).max() <= 2
+        assert (np.signbit(y) == np.signbit(rounded))[finite].all()
+
+
+SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.0, -7.0, np.inf, -np.inf, np.nan, 1e-40, -1e-45, 3e38, 100.0, -100.0]
+
+
+def numbers(dtype, seed):
+    """Pairs of everything with everything, and random ones."""
+    rng = np.random.default_rng(seed)
+    if dtype == "bool":
+        special, drawn = [False, True], rng.integers(0, 2, (2, 100))
+    elif dtype.startswith("float"):
+        special, drawn = SPECIAL, rng.normal(0, 10, (2, 100))
+    else:
+        info = np.iinfo(dtype)
+        special = [0, 1, 2, 7, 3, info.max, info.min, info.max - 1, *([-1, -2, -7] if info.min else [])]
+        drawn = rng.integers(info.min, info.max, (2, 100), dtype=dtype)
+    a, b = np.meshgrid(np.array(special, dtype), np.array(special, dtype))
+    return np.concatenate([a.ravel(), drawn[0].astype(dtype)]), np.concatenate([b.ravel(), drawn[1].astype(dtype)])
+
+
+ONE = "negative positive abs square sqrt reciprocal sign isnan isinf isfinite signbit round floor ceil trunc log10 sin cos tan asin acos atan sinh cosh asinh acosh atanh exp log".split()
+TWO = "add subtract multiply divide floor_divide remainder maximum minimum greater greater_equal less less_equal equal not_equal copysign logaddexp pow atan2 hypot nextafter".split()
+WHOLE = "add subtract multiply floor_divide remainder maximum minimum greater less_equal equal bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift".split()
+
+
+@pytest.mark.parametrize("name", [*ONE, *TWO])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_functions_of_floats_agree_with_numpy(name, dtype):
+    arrays = numbers(dtype, 0)[: 1 + (name in TWO)]
+    with np.errstate(all="ignore"):
+        true = getattr(np, name)(*arrays)
+    y = elementwise(name, str(true.dtype), *arrays)
+    if name in ("copysign", "nextafter"):
+        keep = ~np.isnan(true)
+        assert (y[keep] == true[keep]).all() and (np.signbit(y) == np.signbit(true))[keep].all()
+    else:
+        np.testing.assert_allclose(y, true, rtol=5e-7 if dtype == "float32" else 1e-15, atol=0)
+    if name not in ("maximum", "minimum", "sign") and true.dtype == dtype:  # which zero is the larger is left open
+        zero = true == 0
+        assert (np.signbit(y) == np.signbit(true))[zero].all()
+
+
+@pytest.mark.parametrize("name", [*WHOLE, "negative", "abs", "square", "sign", "bitwise_invert", "round"])
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_functions_of_integers_agree_with_numpy(name, dtype):
+    arrays = numbers(dtype, 0)[: 1 + (name in WHOLE)]
+    if "shift" in name:
+        arrays = arrays[0], arrays[1] & 127 if dtype == "int8" else arrays[1]
+        inside = (arrays[1] >= 0) & (arrays[1] < 200)
+        arrays = arrays[0][inside], arrays[1][inside]
+    with np.errstate(all="ignore"):
+        true = getattr(np, name)(*arrays)
+    assert (elementwise(name, str(true.dtype), *arrays) == true).all()
+
+
+@pytest.mark.parametrize("name", ["logical_and", "logical_or", "logical_xor", "logical_not", "equal", "not_equal", "bitwise_and"])
+def test_functions_of_booleans_agree_with_numpy(name):
+    arrays = numbers("bool", 0)[: 1 + (name != "logical_not")]
+    assert (elementwise(name, "bool", *arrays) == getattr(np, name)(*arrays)).all()
+
+
+def test_every_function_is_tested():
+    assert set(OPERATIONS) <= {*RANGES, *ONE, *TWO, *WHOLE, "logical_and", "logical_or", "logical_xor", "logical_not", "bitwise_invert", "where"}
+
+
+@pytest.mark.parametrize("to", ["float32", "float64", "bool", *INTEGERS])
+@pytest.mark.parametrize("source", ["float32", "float64", "bool", *INTEGERS])
+def test_casts_agree_with_numpy(source, to):
+    x = numbers(source, 0)[0]
+    if source.startswith("float") and not to.startswith("float"):
+        x = x[np.isfinite(x) & (np.abs(x) < 100) & ((x >= 0) | (to[0] != "u"))]  # the rest is for no one to say
+    with np.errstate(all="ignore"):
+        true = x.astype(to)
+    y = guarded(np.zeros(x.shape, to))
+    loop = Loop((Operand(source, "1"), Operand(to, "1")), (("load", source, 0), ("cast", to, 0)), ((1, 1, None),))
+    run_loop(loop, [guarded(x), y], (x.size,))
+    assert np.array_equal(y, true, equal_nan=to.startswith("float"))
+
+
+# loops
+
+SHAPES = [(1, 1), (3, 5), (4, 16), (5, 17), (2, 63), (3, 200), (7, 1000)]
+
+
+def rows(n):
+    """Both forms of a loop: the length of the row known, where it is short, and not."""
+    return [0, n] if n <= 64 else [0]
+
+
+@pytest.mark.parametrize(("n", "k"), SHAPES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_softmax_is_one_loop(n, k, dtype):
+    x = np.random.default_rng(0).normal(size=(n, k)).astype(dtype)
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    nodes = (("load", dtype, 0), ("max", dtype, 0), ("subtract", dtype, 0, 1), ("exp", dtype, 2), ("sum", dtype, 3), ("divide", dtype, 3, 4), ("log", dtype, 4), ("add", dtype, 6, 1))
+    for row in rows(k):
+        y, logsumexp = guarded(np.zeros_like(x)), guarded(np.zeros((n, 1), dtype))
+        loop = Loop((Operand(dtype, "s1"), Operand(dtype, "s1"), Operand(dtype, "s0")), nodes, ((1, 5, None), (2, 7, None)), row)
+        run_loop(loop, [guarded(x), y, logsumexp], (n, k))
+        np.testing.assert_allclose(y, e / e.sum(axis=1, keepdims=True), rtol=2e-6 if dtype == "float32" else 1e-14)
+        np.testing.assert_allclose(logsumexp, np.log(e.sum(axis=1, keepdims=True)) + x.max(axis=1, keepdims=True), rtol=2e-6 if dtype == "float32" else 1e-14)
+
+
+@pytest.mark.parametrize(("n", "k"), SHAPES)
+def test_a_loop_takes_any_strides_and_adds_up_over_slower_axes(n, k):
+    rng = np.random.default_rng(0)
+    x = guarded(rng.normal(size=(2, k, n)))
+    b, w = guarded(rng.normal(size=(k,))), guarded(rng.normal(size=(2, n)))
+    nodes = (("load", "float64", 0), ("load", "float64", 1), ("multiply", "float64", 0, 1), ("load", "float64", 2), ("add", "float64", 2, 3), ("max", "float64", 4))
+    steps = [Operand("float64", s) for s in ("sss", "001", "ss0", "001", "ss1", "ss0", "000")]
+    for row in rows(k):
+        total, y, most, largest = guarded(np.ones(k)), guarded(np.zeros((2, n, k))), guarded(np.zeros((2, n))), guarded(np.full(1, -np.inf))
+        loop = Loop(tuple(steps), nodes, ((3, 4, "sum"), (4, 4, None), (5, 5, None), (6, 5, "max")), row)
+        shaped = [x.transpose(0, 2, 1), b[None, None, :], w[:, :, None], total[None, None, :], y, most[:, :, None], largest[None, None]]
+        run_loop(loop, shaped, (2, n, k))
+        true = x.transpose(0, 2, 1) * b + w[:, :, None]
+        np.testing.assert_allclose(y, true)
+        np.testing.assert_allclose(total, 1 + true.sum(axis=(0, 1)), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(most, true.max(axis=-1))
+        assert np.isclose(largest[0], true.max())
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "max", "min"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint32", "int64"])
+def test_reductions_agree_with_numpy(name, dtype):
+    rng = np.random.default_rng(0)
+    for k in (1, 7, 16, 33, 100):
+        x = (rng.normal(size=(3, k)) if dtype.startswith("float") else rng.integers(0, 3, (3, k))).astype(dtype)
+        for row in rows(k):
+            y = guarded(np.zeros((3, 1), dtype))
+            loop = Loop((Operand(dtype, "s1"), Operand(dtype, "s0")), (("load", dtype, 0), (name, dtype, 0)), ((1, 1, None),), row)
+            run_loop(loop, [guarded(x), y], (3, k))
+            np.testing.assert_allclose(y[:, 0], getattr(np, name)(x, axis=1, dtype=dtype) if name in ("sum", "prod") else getattr(np, name)(x, axis=1), rtol=1e-5)
+
+
+def test_extremes_propagate_nan_and_booleans_reduce():
+    x = np.zeros((2, 40), np.float32)
+    x[1, 37] = np.nan
+    for name in ("max", "min"):
+        for row in (0, 40):
+            y = np.zeros((2, 1), np.float32)
+            run_loop(Loop((Operand("float32", "s1"), Operand("float32", "s0")), (("load", "float32", 0), (name, "float32", 0)), ((1, 1, None),), row), [x, y], (2, 40))
+            assert y[0, 0] == 0 and np.isnan(y[1, 0])
+    b = np.zeros((3, 70), bool)
+    b[1, 69], b[2] = True, True
+    for name in ("any", "all"):
+        y = np.zeros((3, 1), bool)
+        run_loop(Loop((Operand("bool", "s1"), Operand("bool", "s0")), (("load", "bool", 0), (name, "bool", 0)), ((1, 1, None),)), [b, y], (3, 70))
+        assert (y[:, 0] == getattr(b, name)(axis=1)).all()
+
+
+def test_the_place_of_the_largest_is_a_least_column():
+    x = np.random.default_rng(0).integers(0, 5, (6, 37)).astype(np.float32)
+    nodes = (("load", "float32", 0), ("max", "float32", 0), ("equal", "bool", 0, 1), ("column", "int64"), ("const", "int64", 1 << 40), ("where", "int64", 2, 3, 4), ("min", "int64", 5))
+    for row in (0, 37):
+        y = guarded(np.zeros((6, 1), np.int64))
+        run_loop(Loop((Operand("float32", "s1"), Operand("int64", "s0")), nodes, ((1, 6, None),), row), [guarded(x), y], (6, 37))
+        assert (y[:, 0] == x.argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize("kind", ["int64", "int32", "uint8"])
+def test_indices_read_and_add_rows_and_elements(kind):
+    rng = np.random.default_rng(0)
+    table, g = rng.normal(size=(9, 20)).astype(np.float32), rng.normal(size=(13, 20)).astype(np.float32)
+    i = rng.integers(0 if kind[0] == "u" else -9, 9, (13, 1)).astype(kind)
+    y, total = guarded(np.zeros((13, 20), np.float32)), guarded(np.zeros((9, 20), np.float32))
+    operands = (Operand("float32", "01", index=1), Operand(kind, "s0"), Operand("float32", "s1"))
+    assert not run_loop(Loop(operands, (("load", "float32", 0),), ((2, 0, None),)), [guarded(table), guarded(i), y], (13, 20), {0: 0})
+    assert (y == table[i[:, 0]]).all()
+    operands = (Operand("float32", "s1"), Operand(kind, "s0"), Operand("float32", "01", index=1))
+    run_loop(Loop(operands, (("load", "float32", 0),), ((2, 0, "sum"),)), [guarded(g), guarded(i), total], (13, 20), {2: 0})
+    true = np.zeros_like(total)
+    np.add.at(true, i[:, 0].astype(int), g)
+    np.testing.assert_allclose(total, true, rtol=1e-5)
+    columns = rng.integers(0, 20, (9, 33)).astype(kind)
+    z = guarded(np.zeros((9, 33), np.float32))
+    operands = (Operand("float32", "s0", index=1), Operand(kind, "s1"), Operand("float32", "s1"))
+    run_loop(Loop(operands, (("load", "float32", 0),), ((2, 0, None),)), [guarded(table), guarded(columns), z], (9, 33), {0: 1})
+    assert (z == np.take_along_axis(table, columns.astype(int), axis=1)).all()
+
+
+@pytest.mark.parametrize("wrong", [9, -10, 1 << 40])
+def test_an_index_out_of_range_sets_the_flag_and_touches_nothing_else(wrong):
+    table, y = guarded(np.ones((9, 20), np.float32)), guarded(np.zeros((3, 20), np.float32))
+    operands = (Operand("float32", "01", index=1), Operand("int64", "s0"), Operand("float32", "s1"))
+    assert run_loop(Loop(operands, (("load", "float32", 0),), ((2, 0, None),)), [table, guarded(np.array([[1], [wrong], [2]])), y], (3, 20), {0: 0})
+
+
+def test_a_loop_may_write_where_it_reads():
+    x = guarded(np.arange(100, dtype=np.float32))
+    loop = Loop((Operand("float32", "1"), Operand("float32", "1")), (("load", "float32", 0), ("add", "float32", 0, 0)), ((1, 1, None),))
+    run_loop(loop, [x, x], (100,))
+    assert (x == 2 * np.arange(100)).all()
+
+
+# matrix products
+
+
+def found_blas():
+    if not isinstance(blas(), Blas):
+        pytest.skip(str(blas()))
+    return blas()
+
+
+def gemm_words(b, x, y, c, ta, tb, part, accumulate=0):
+    (m0, m1), (n0, n1), (k0, k1) = part.rows, part.columns, part.depth
+    lda, ldb, ldc = x.shape[-1], y.shape[-1], c.shape[-1]
+    a_row, a_column = (1, lda) if ta else (lda, 1)
+    b_row, b_column = (1, ldb) if tb else (ldb, 1)
+    rows_, depth = gemm.blocks(m1 - m0, n1 - n0, k1 - k0)
+    batches = [a.strides[0] // a.itemsize if a.ndim == 3 else 0 for a in (x, y, c)]
+    values = {
+        "gemm": b.gemm(str(x.dtype)), "a": x.ctypes.data + x.itemsize * (m0 * a_row + k0 * a_column), "b": y.ctypes.data + x.itemsize * (k0 * b_row + n0 * b_column),
+        "c": c.ctypes.data + x.itemsize * (m0 * ldc + n0), "m": m1 - m0, "n": n1 - n0, "k": k1 - k0, "transpose_a": 112 if ta else 111, "transpose_b": 112 if tb else 111,
+        "lda": lda, "ldb": ldb, "ldc": ldc, "rows": rows_, "depth": depth, "a_row": a_row, "a_column": a_column, "b_row": b_row,
+        "batch": len(c) if c.ndim == 3 else 1, "a_batch": batches[0], "b_batch": batches[1], "c_batch": batches[2], "accumulate": accumulate,
+    }  # fmt: skip
+    return [values[key] for key in gemm.WORDS]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 7, 3), (100, 30, 200), (3, 300, 64), (7, 9, 3000), (2500, 4, 6)])
+def test_products_in_parts_and_blocks_agree_with_numpy(shape, dtype):
+    b, (m, n, k), rng = found_blas(), shape, np.random.default_rng(0)
+    for ta in (False, True):
+        for tb in (False, True):
+            x, y = rng.normal(size=(k, m) if ta else (m, k)).astype(dtype), rng.normal(size=(n, k) if tb else (k, n)).astype(dtype)
+            true = (x.T if ta else x) @ (y.T if tb else y)
+            for count in (1, 2, 3):
+                total = np.zeros((m, n))
+                for part in gemm.parts(m, n, k, count):
+                    c = guarded(np.full((m, n), np.nan, dtype))
+                    call(gemm.Gemm(dtype, b.bits), gemm_words(b, x, y, c, ta, tb, part))
+                    total += np.nan_to_num(c)
+                np.testing.assert_allclose(total, true, rtol=1e-4 if dtype == "float32" else 1e-11, atol=(1e-5 if dtype == "float32" else 1e-13) * k**0.5)
+
+
+def test_batches_of_products_and_sums_of_none():
+    b, rng = found_blas(), np.random.default_rng(0)
+    x, y, c = rng.normal(size=(4, 5, 6)), rng.normal(size=(6, 3)), guarded(np.ones((4, 5, 3)))
+    call(gemm.Gemm("float64", b.bits), gemm_words(b, x, y, c, False, False, gemm.Part((0, 5), (0, 3), (0, 6)), accumulate=1))
+    np.testing.assert_allclose(c, 1 + x @ y)
+    empty = guarded(np.ones((2, 3)))
+    call(gemm.Gemm("float64", b.bits), gemm_words(b, np.ones((2, 1)), np.ones((1, 3)), empty, False, False, gemm.Part((0, 2), (0, 3), (0, 0))))
+    assert (empty == 0).all()
+
+
+def test_parts_cover_a_product_once():
+    for m, n, k in ((1, 1, 1), (33, 1000, 2000), (4096, 10, 64), (25, 8, 36864), (0, 4, 4), (512, 512, 512)):
+        for count in (1, 2, 3, 8):
+            parts = gemm.parts(m, n, k, count)
+            assert sum((p.rows[1] - p.rows[0]) * (p.columns[1] - p.columns[0]) * (p.depth[1] - p.depth[0]) for p in parts) == m * n * k
+
+
+# workers
+
+
+def program(lists, patches=(), planned=(0, 0, 0)):
+    """(address, what must be kept) of a program for workers.Run."""
+    arrays = [np.array([word for pair in pairs for word in pair] + [0], np.int64) for pairs in lists]
+    triples = np.array(list(patches) or [(0, 0, 0)], np.int64)
+    table = np.array([len(lists), *planned, len(patches), triples.ctypes.data, *(a.ctypes.data for a in arrays)], np.int64)
+    return table.ctypes.data, [*arrays, triples, table]
+
+
+def counting(count, rounds, pool):
+    """Each thread adds the neighbour's number to its own, in rounds between barriers: wrong where one runs ahead."""
+    barrier, add = compiler.addresses([workers.Barrier(), Loop((Operand("int64", "1"), Operand("int64", "1"), Operand("int64", "1")), (("load", "int64", 0), ("load", "int64", 1), ("add", "int64", 0, 1)), ((2, 2, None),))])
+    state = np.zeros((rounds + 1, count), np.int64)
+    state[0] = np.arange(1, count + 1)
+    kept, lists = [np.array([pool.shared, count], np.int64)], []
+    for t in range(count):
+        lists.append([])
+        for r in range(rounds):
+            at = [state[r, t:].ctypes.data, state[r, (t + 1) % count :].ctypes.data, state[r + 1, t:].ctypes.data]
+            kept.append(np.array([*at, 1], np.int64))
+            lists[t] += [(add, kept[-1].ctypes.data), (barrier, kept[0].ctypes.data)]
+    address, more = program(lists)
+    true = state.copy()
+    for r in range(rounds):
+        true[r + 1] = true[r] + np.roll(true[r], -1)
+    return address, state, true, kept + more
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_workers_walk_in_step(count):
+    pool = workers.pool(count)
+    address, state, true, _kept = counting(count, 20, pool)
+    for _ in range(50):
+        state[1:] = 0
+        assert pool.run(address, [])
+        assert (state == true).all()
+
+
+def test_threads_that_call_at_once_wait_for_each_other():
+    pool, wrong = workers.pool(2), []
+    programs = [counting(2, 10, pool) for _ in range(3)]
+
+    def many(address, state, true, _):
+        for _ in range(100):
+            state[1:] = 0
+            if not pool.run(address, []) or (state != true).any():
+                wrong.append(address)
+
+    callers = [threading.Thread(target=many, args=p) for p in programs]
+    for thread in callers:
+        thread.start()
+    for thread in callers:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_process_has_workers_of_its_own():
+    workers.pool(2)
+    child = os.fork()
+    if child == 0:
+        pool = workers.pool(2)
+        address, state, true, _kept = counting(2, 10, pool)
+        os._exit(0 if pool.run(address, []) and (state == true).all() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_arrays_are_bound_by_their_address():
+    add = compiler.addresses([Loop((Operand("int64", "1"), Operand("int64", "1")), (("load", "int64", 0), ("add", "int64", 0, 0)), ((1, 1, None),))])[0]
+    table = np.array([0, 0, 3], np.int64)
+    address, _kept = program([[(add, table.ctypes.data)]], [(table.ctypes.data, 0, 8), (table.ctypes.data + 8, 1, 0)])
+    for _ in range(2):
+        x, y = np.arange(4), np.zeros(3, np.int64)
+        assert workers.pool(1).run(address, [x, y])
+        assert (y == [2, 4, 6]).all()
+
+
+def test_a_program_is_not_run_when_the_blas_has_other_threads_than_planned():
+    b = found_blas()
+    if not b.get:
+        pytest.skip("this BLAS does not tell its threads")
+    before = b.threads
+    for planned in (before, before + 1):
+        address, _kept = program([[]], planned=(planned, b.get, b.set))
+        assert workers.pool(1).run(address, []) == (planned == before)
+        assert b.threads == before
+
+
+def test_threads_obey_the_affinity():
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("no affinity on this system")
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert threads() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+# the cache
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    path = tmp_path / "cache"
+    monkeypatch.setenv("ANN_NATIVE_CACHE", str(path))
+    return path
+
+
+def negate():
+    return Loop((Operand("int32", "1"), Operand("int32", "1")), (("load", "int32", 0), ("negative", "int32", 0)), ((1, 1, None),), row=3)
+
+
+def compiled_again(monkeypatch):
+    """How many kernels a process compiles that has not seen this one."""
+    count = []
+    real = compiler.object_code
+    monkeypatch.setattr(compiler, "_addresses", {})
+    monkeypatch.setattr(compiler, "_engine", lambda: engine)
+    monkeypatch.setattr(compiler, "object_code", lambda text: count.append(text) or real(text))
+    from llvmlite import binding as llvm
+
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), compiler._new_machine())
+    engines.append(engine)
+    x, y = np.arange(3, dtype=np.int32), np.zeros(3, np.int32)
+    call(negate(), [x.ctypes.data, y.ctypes.data, 3])
+    assert (y == -x).all()
+    monkeypatch.undo()
+    return len(count)
+
+
+engines = []  # live as long as their code
+
+
+def test_code_is_read_from_disk_once_it_is_compiled(folder, monkeypatch):
+    assert compiled_again(monkeypatch) == 1
+    monkeypatch.setenv("ANN_NATIVE_CACHE", str(folder))
+    assert compiled_again(monkeypatch) == 0
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in folder.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
+def test_broken_entries_are_compiled_again(folder, monkeypatch, damage):
+    compiled_again(monkeypatch)
+    (file,) = folder.iterdir()
+    data = bytearray(file.read_bytes())
+    data[-20] ^= 1
+    file.write_bytes({"cut": data[:-7], "flip": data, "empty": b""}[damage])
+    monkeypatch.setenv("ANN_NATIVE_CACHE", str(folder))
+    assert compiled_again(monkeypatch) == 1
+    monkeypatch.setenv("ANN_NATIVE_CACHE", str(folder))
+    assert compiled_again(monkeypatch) == 0
+
+
+def test_folders_open_to_others_and_links_are_not_used(folder, tmp_path, monkeypatch):
+    folder.mkdir(mode=0o700)
+    folder.chmod(0o770)
+    assert "chmod" in compiler.Folder.open().reason
+    folder.chmod(0o700)
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.setenv("ANN_NATIVE_CACHE", str(tmp_path / "link"))
+    assert compiler.Folder.open().descriptor is None
+    assert compiled_again(monkeypatch) == 1 and not list(folder.iterdir())
+
+
+def test_without_a_folder_code_is_compiled_anew(tmp_path, monkeypatch):
+    for value in ("off", str(tmp_path / "file" / "below")):
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("ANN_NATIVE_CACHE", value)
+        assert compiled_again(monkeypatch) == 1
+
+
+def test_the_folder_keeps_a_bounded_number_of_entries(folder, monkeypatch):
+    monkeypatch.setattr(compiler, "ENTRIES", 10)
+    place = compiler.Folder.open()
+    for i in range(25):
+        place.write(f"{i:03}", b"code")
+    place.close()
+    assert len(list(folder.iterdir())) <= 10 and (folder / "024").exists()
+
+
+def test_tables_are_what_the_docstring_says():
+    loop = Loop((Operand("float32", "s1"), Operand("float32", "01", index=2), Operand("int64", "s0")), (("load", "float32", 1),), ((0, 0, None),))
+    assert list(loop.words) == [("pointer", 0), ("pointer", 1), ("pointer", 2), ("size", 0), ("size", 1), ("stride", 0, 0), ("stride", 2, 0), ("index stride", 1), ("index size", 1), "flag"]
+    assert ctypes.sizeof(ctypes.c_int64) == 8
