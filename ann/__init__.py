@@ -21,7 +21,7 @@ from ann.functions import *  # noqa: F403
 from ann.layers import *  # noqa: F403
 from ann.losses import BinaryCrossentropy, CategoricalCrossentropy, MeanAbsoluteError, MeanSquaredError
 from ann.model import Model, load
-from ann.optimization import Fit, least_squares, minimize
+from ann.optimization import LBFGS, Fit, least_squares, minimize
 from ann.optimizers import SGD, Adam, AdamW
 from ann.training.progress import Scores
 from backends import jit, namespace, tree

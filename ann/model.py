@@ -84,8 +84,9 @@ class Model:
         if self.backend is None:
             self.backend = backends.get(dtype=self.dtype)
         self._input = tree.map(_as_integers, inputs, self._reads_indices(inputs))
-        self._built = build(self.net, self._input, Stream(self.seed), self.backend, self.dtype)
-        self._now = (self._built.params, self._built.state, None, 0)
+        built = build(self.net, self._input, Stream(self.seed), self.backend, self.dtype)
+        self._now = (built.params, built.state, None, 0)
+        self._built = dataclasses.replace(built, params=None, state=None)  # the first values are not held on to
         self._frozen = ()
         if self._compiled is not None:
             self._prepare()

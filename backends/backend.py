@@ -83,6 +83,10 @@ class Backend:
         """The values as a NumPy array: the only call that waits for the device."""
         return self.library.fetch(x)
 
+    def __reduce__(self) -> Any:
+        """Pickled by name: what reads it finds the library and the device anew, or says what is missing."""
+        return _get, (self.name, "float64" if self.dtype == self.library.dtype("float64") else "float32")
+
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""
         self.library.synchronize(self.device)

@@ -1,5 +1,8 @@
 """Model: what users do with it every day, on every backend."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -452,3 +455,16 @@ def test_an_epoch_whose_weights_are_all_zero_has_loss_zero(backend):
     before = m.predict(x)
     assert m.fit(x, y, sample_weight=np.zeros(20), verbose=0)["loss"] == [0.0]
     np.testing.assert_array_equal(before, m.predict(x))
+
+
+def test_a_model_survives_pickle_and_deepcopy(backend):
+    """As joblib and scikit-learn's clone do it: weights, optimizer, place in the training; the backend goes by its name."""
+    x, y = np.random.default_rng(1).normal(size=(20, 3)).astype("float32"), np.arange(20) % 2
+    model = ann.Model([ann.Dense(4, ann.tanh), ann.Dropout(0.2), ann.Dense(2)], backend=backend, seed=3)
+    model.compile(ann.Adam(0.01), "categorical_crossentropy")
+    model.fit(x, y, verbose=0)
+    twins = [pickle.loads(pickle.dumps(model)), copy.deepcopy(model)]
+    model.fit(x, y, verbose=0)
+    for twin in twins:
+        twin.fit(x, y, verbose=0)
+        assert twin.backend == model.backend and np.array_equal(twin.predict(x), model.predict(x))

@@ -116,6 +116,9 @@ def test_rounding_ends_the_search(backend):
 def test_a_search_that_does_not_end_well_says_so():
     fit = ann.minimize(rosenbrock, np.array([-1.2, 1.0]), steps=3)
     assert not fit.converged and fit.steps == 3 and "all 3 steps are taken and max |∂f| = " in fit.message
+    calls = []
+    fit = ann.minimize(lambda x: [calls.append(1), rosenbrock(x)][1], np.array([-1.2, 1.0]), ann.LBFGS(memory=3, evaluations=12))
+    assert not fit.converged and "all 12 evaluations are made" in fit.message and 12 <= len(calls) < 20
     fit = ann.minimize(lambda x: np.sum(x * x), np.zeros(2))
     assert fit.converged and fit.steps == 0 and "the gradient is zero at the start" in fit.message
 
@@ -142,6 +145,7 @@ def test_a_search_that_does_not_end_well_says_so():
         (lambda: ann.minimize(lambda x: x * x, "x"), TypeError, "params is the str 'x'"),
         (lambda: ann.minimize(lambda x: x * x, {"a": None}), ValueError, "params holds no numbers"),
         (lambda: ann.minimize(lambda x: x * x, 1.0, "bfgs"), ValueError, 'unknown optimizer "bfgs". Did you mean "lbfgs". There are lbfgs, sgd'),
+        (lambda: ann.minimize(lambda x: x * x, 1.0, ann.LBFGS(memory=0)), ValueError, "memory is a positive integer"),
         (lambda: ann.minimize(lambda x: x * x, 1.0, steps=-1), ValueError, "steps is a non-negative integer"),
         (lambda: ann.minimize(lambda x: x * x, 1.0, tol=-1.0), ValueError, "tol is not negative"),
     ],

@@ -41,6 +41,9 @@ class Primitive:
     def __repr__(self) -> str:
         return f"<primitive {self.__name__}>"  # type: ignore[attr-defined]
 
+    def __reduce__(self) -> str:
+        return str(self.__qualname__)  # type: ignore[attr-defined]  # pickled by name, as functions are
+
     def __call__(self, *args: Any, **static: Any) -> Any:
         if len(args) > len(self.positional) or (static and not static.keys() <= set(self.keywords)):
             args, static = self._bind(args, static)

@@ -108,6 +108,25 @@ class Variables:
         """The tree of arrays, with Python floats where Python floats came."""
         return tree.map(lambda given, p: float(p) if type(given) is float else p, self.given, values)
 
+    def largest(self, g: Tree) -> float:
+        """max |g|, of a tree or a vector."""
+        return max((float(self.xp.max(self.xp.abs(leaf))) for leaf in tree.leaves(g) if 0 not in leaf.shape), default=0.0)
+
+    def not_finite(self, f: float, g: Tree) -> str:
+        """What is not finite, for a message: the value, or the gradient by which parameter."""
+        if not math.isfinite(f):
+            return f"f is {f}"
+        bad = [path or "params" for path, leaf in tree.flatten(g).items() if not bool(self.xp.all(self.xp.isfinite(leaf)))]
+        return f"f is {f:.6g}, but its gradient is not finite by {', '.join(bad)},"
+
+    def verdict(self, step: int, steps: int, largest: float, tol: float) -> str:
+        """Why a search ends here: by its gradient, or by the number of its steps."""
+        if largest == 0 and step == 0:
+            return "the gradient is zero at the start: a minimum, a maximum or a saddle, or f does not depend on params"
+        if largest <= tol:
+            return f"max |∂f| = {largest:.2g} ≤ tol = {tol:.2g}"
+        return f"all {steps} steps are taken and max |∂f| = {largest:.2g} > tol = {tol:.2g}; more steps, or another optimizer, may go further"
+
     def where(self, number: int) -> str:
         """The path of the leaf that holds this entry of the vector."""
         for path, size in zip(self.paths, self.sizes, strict=True):
