@@ -179,9 +179,11 @@ def trace(
             full = f"{name}/{path}" if path else name
             if type(leaf) in (int, float):
                 kind = type(leaf)
-                y = cls((), cls.default_int if kind is int else cls.default_float, devices[0] if devices else None, calls.Input(full), kind)
+                dtype = cls.default_int if kind is int else cls.default_float
+                y = cls((), dtype, devices[0] if devices else None, calls.Input(full, (), dtype), kind)
             elif _is_data(leaf):
-                y = cls(tuple(leaf.shape), name_of(leaf.dtype), library.device_of(leaf), calls.Input(full))
+                shape, dtype = tuple(leaf.shape), name_of(leaf.dtype)
+                y = cls(shape, dtype, library.device_of(leaf), calls.Input(full, shape, dtype))
                 if donated:
                     given_up.append(len(inputs))
             else:
@@ -193,7 +195,7 @@ def trace(
 
     lifted = [x if i in static else lift(x, names[i], i in donate) for i, x in enumerate(args)]
     extra = {name: lift(x, name, False) for name, x in kwargs.items()}
-    entered = [type(x)(x.shape, x.dtype_name, x.device, x.origin, x.weak) for x in inputs]  # x += 1 in f rebinds what it was given
+    entered = [x.origin for x in inputs]  # before f rebinds what it was given: x += 1
     with calls.tracing():
         y = f(*lifted, **extra)
     leaves = tree.leaves(y)
@@ -203,7 +205,8 @@ def trace(
 
 def _donations(program: Program, given_up: list[int]) -> dict[int, int]:
     """Each output that is computed takes the first donated input left of its shape and dtype."""
-    free = list(given_up)
+    kept = {y for y in program.outputs if type(y) is Ref}
+    free = [place for place in given_up if program.inputs[place] not in kept]
     made = {out for i in program.body for out in i.outs}
     donated: dict[int, int] = {}
     taken: set[int] = set()

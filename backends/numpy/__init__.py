@@ -30,6 +30,17 @@ class NumPy(Library):
     def fetch(self, x: Any) -> Any:
         return x
 
+    def place_of(self, x: Any) -> Any:
+        return None
+
+    def scalar(self, number: Any, dtype: str, device: Any) -> Any:
+        return numpy.asarray(number, dtype=dtype)
+
+    def lower(self, program: Any) -> Any:
+        from backends.numpy.lower import NumPyRun  # at the first jit: not at import
+
+        return NumPyRun(program)
+
 
 library = NumPy()
 

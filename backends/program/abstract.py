@@ -19,7 +19,7 @@ import backends
 from backends import tree
 from backends.library import GAPS, KNOWN, NOTHING, Library, common_library, known, library_of, register
 from backends.program import shapes_linalg
-from backends.program.calls import Call, Captured, Input
+from backends.program.calls import Call, Captured, Input, Made
 from backends.program.indexing import broadcast
 from backends.program.promotion import ANY, BOOL, Refusal, dtype_name, promote_all
 from backends.program.promotion import kind as kind_of
@@ -46,7 +46,7 @@ class Abstract(Wrapped):
         self.shape = shape
         self.dtype_name = name
         self.device = device
-        self.origin = origin  # what made it: (Call, number of the output), an Input or a Captured; None: nobody asks
+        self.origin = origin if origin is not None else Input("argument", shape, name)  # what it comes from
         self.weak = weak  # int or float: it stands for a Python number, whose dtype gives way to that of an array
 
     @property
@@ -81,8 +81,8 @@ class Abstract(Wrapped):
         name = self.default_float if name is None else name
         if name == self.dtype_name:
             return type(self)(self.shape, name, self.device, self.origin)
-        call = Call("astype", (self,), {"dtype": self.dtypes[name]}, [(self.shape, name)])
-        return type(self)(self.shape, name, self.device, (call, 0))
+        call = Call("astype", (self.origin,), {"dtype": self.dtypes[name]}, [(self.shape, name)])
+        return type(self)(self.shape, name, self.device, Made(call, 0))
 
     def _no_value(self, what: str) -> Any:
         raise leaving(what, "of an array without data")
@@ -195,14 +195,18 @@ def apply(cls: type[Abstract], name: str, rule: Rule, arguments: tuple[Any, ...]
         device = static["device"]
     several = type(out) is list
     pairs = [(shape, cls.narrow.get(dtype, dtype)) for shape, dtype in (out if several else (out,))]
-    call = Call(name, tuple(seen), static, pairs)
-    outputs = [cls(shape, dtype, device, (call, i)) for i, (shape, dtype) in enumerate(pairs)]
+    call = Call(name, tuple(x.origin if type(x) is cls else _origins(x) if type(x) is list else x for x in seen), static, pairs)
+    outputs = [cls(shape, dtype, device, Made(call, i)) for i, (shape, dtype) in enumerate(pairs)]
     if weak:
         for y in outputs:
             y.weak = _WEAK_KINDS.get(kind_of(y.dtype_name)) if y.shape == () else None
     if several:
         return RESULTS[name](*outputs) if name in RESULTS else tuple(outputs)
     return outputs[0]
+
+
+def _origins(x: Any) -> Any:
+    return [_origins(part) for part in x] if type(x) is list else x.origin if isinstance(x, Abstract) else x
 
 
 _KEEPING = frozenset(("negative", "positive", "abs", "square"))  # functions of one number that give a number of its kind
@@ -267,8 +271,9 @@ def _lower(cls: type[Abstract], name: str, x: Any) -> Any:
                 f"{name}: arrays of two libraries meet: {cls.library.name} (abstract) and {library.name}. "
                 "backends.move(tree, backend) takes all of them to one."
             )
-        return cls(tuple(x.shape), dtype_name(x.dtype), None, Captured(cls.library.put(library.fetch(x), None, None)))
-    return cls(tuple(x.shape), name_of(x.dtype), library.device_of(x), Captured(x))
+        held = cls.library.put(library.fetch(x), None, None)
+        return cls(tuple(x.shape), dtype_name(x.dtype), None, Captured(held, dtype_name(x.dtype)))
+    return cls(tuple(x.shape), name_of(x.dtype), library.device_of(x), Captured(x, name_of(x.dtype)))
 
 
 _names: dict[tuple[type, Any], str] = {}
@@ -402,13 +407,13 @@ def _scan(cls: type[Abstract], f: Callable[..., Any], carry: Any, xs: Any, *, le
         return x if type(x) is cls and x.weak is None else cls.xp.asarray(x)  # type: ignore[no-any-return]
 
     def inside(x: Abstract, shape: tuple[int, ...], path: str) -> Abstract:
-        return cls(shape, x.dtype_name, x.device, Input(path))
+        return cls(shape, x.dtype_name, x.device, Input(path, shape, x.dtype_name))
 
     carries, columns = [enter(x) for x in tree.leaves(carry)], [enter(x) for x in tree.leaves(xs)]
     since = Call("", (), {}, []).serial
     states = [inside(x, x.shape, f"carry {i}") for i, x in enumerate(carries)]
     rows = [inside(x, x.shape[1:], f"x {i}") for i, x in enumerate(columns)]
-    entered = [cls(x.shape, x.dtype_name, x.device, x.origin) for x in (*states, *rows)]
+    entered = [x.origin for x in (*states, *rows)]  # before f rebinds what it was given
     new, y = f(tree.fill(carry, states), tree.fill(xs, rows))
     after, made = [enter(x) for x in tree.leaves(new)], [enter(x) for x in tree.leaves(y)]
     for i, (a, b) in enumerate(zip(carries, after, strict=True)):
@@ -416,8 +421,8 @@ def _scan(cls: type[Abstract], f: Callable[..., Any], carry: Any, xs: Any, *, le
             raise ValueError(f"scan: leaf {i} of the carry is {spec(a.shape, a.dtype_name)} and becomes {spec(b.shape, b.dtype_name)}; under jit it must stay")
     program, outer = extract([*after, *made], entered, cls.library, None, since)
     outputs = [(x.shape, x.dtype_name) for x in carries] + [((length, *x.shape), x.dtype_name) for x in made]
-    call = Call("scan", (carries, columns, outer), {"program": program, "length": length, "reverse": reverse}, outputs)
-    results = [cls(shape, dtype, carries[0].device if carries else None, (call, i)) for i, (shape, dtype) in enumerate(outputs)]
+    call = Call("scan", (_origins(carries), _origins(columns), outer), {"program": program, "length": length, "reverse": reverse}, outputs)
+    results = [cls(shape, dtype, carries[0].device if carries else None, Made(call, i)) for i, (shape, dtype) in enumerate(outputs)]
     return tree.fill(new, results[: len(carries)]), tree.fill(y, results[len(carries) :])
 
 

@@ -13,7 +13,10 @@ _serials = itertools.count()
 
 
 class Call:
-    """One call of a function on abstract arrays. Later calls have larger serials, so that sorting by them is the order of the text."""
+    """One call of a function on abstract arrays. Later calls have larger serials, so that sorting by them is the order of the text.
+
+    arguments: the origins of arrays (Made, Input, Captured; not the arrays, which x[k] = v can rebind), numbers, None, lists.
+    """
 
     __slots__ = ("arguments", "name", "outputs", "region", "serial", "static")
 
@@ -26,22 +29,53 @@ class Call:
         self.serial = next(_serials)
 
 
+class Made:
+    """The origin of an array that a call made: the call, and which of its outputs it is."""
+
+    __slots__ = ("call", "slot")
+
+    def __init__(self, call: Call, slot: int):
+        self.call, self.slot = call, slot
+
+    @property
+    def key(self) -> Any:
+        """What tells origins apart."""
+        return self.call.serial, self.slot
+
+    @property
+    def spec(self) -> tuple[tuple[int, ...], str]:
+        return self.call.outputs[self.slot]
+
+
 class Input:
     """The origin of an argument of the function that is traced."""
 
-    __slots__ = ("path",)
+    __slots__ = ("path", "spec")
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, shape: tuple[int, ...], dtype: str):
         self.path = path
+        self.spec = (shape, dtype)
+
+    @property
+    def key(self) -> Any:
+        return id(self)
 
 
 class Captured:
     """The origin of an array with data that the function closes over: an input by reference, read at each call."""
 
-    __slots__ = ("array",)
+    __slots__ = ("array", "spec")
 
-    def __init__(self, array: Any):
+    def __init__(self, array: Any, dtype: str):
         self.array = array
+        self.spec = (tuple(array.shape), dtype)
+
+    @property
+    def key(self) -> Any:
+        return id(self.array)
+
+
+Origin = Made | Input | Captured
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from backends.library import GAPS, Library
-from backends.program.abstract import Abstract, Spec, name_of
-from backends.program.calls import Call, Captured, Input, Region
+from backends.program.abstract import Abstract, Spec
+from backends.program.calls import Call, Captured, Input, Origin, Region
 from backends.program.promotion import WIDTH
 from backends.wrapped import COMPARISONS, OPERATORS, UNARY
 
@@ -150,86 +150,71 @@ def _flops(i: Instruction, values: tuple[Spec, ...]) -> int:
 
 
 def extract(
-    outputs: Sequence[Any], inputs: Sequence[Abstract], library: Library, device: Any = None, since: int | None = None
-) -> tuple[Program, list[Abstract]]:
+    outputs: Sequence[Any], inputs: Sequence[Input], library: Library, device: Any = None, since: int | None = None
+) -> tuple[Program, list[Any]]:
     """The program from these inputs to these outputs (abstract arrays, or anything else, which stays a constant).
 
-    since: for a step inside another trace, the serial before which calls belong to that other one. What they made and the
-    step uses comes back as the second result, and stands among the program's inputs behind its own.
+    since: for a step inside another trace, the serial before which calls belong to that other one. The origins of what they
+    made and the step uses come back as the second result, and stand among the program's inputs behind its own.
     """
-    own = {id(x.origin) for x in inputs}
+    own = {x.key for x in inputs}
     calls: dict[int, Call] = {}
-    outer: dict[Any, Abstract] = {}
+    outer: dict[Any, Any] = {}
     captured: dict[int, Captured] = {}
-    todo = [x for x in reversed(_flat(outputs)) if isinstance(x, Abstract)]
+    todo = [x.origin for x in reversed(list(outputs)) if isinstance(x, Abstract)]
     while todo:
         x = todo.pop()
-        origin = x.origin
-        if isinstance(origin, Captured):
-            captured.setdefault(id(origin.array), origin)
-        elif isinstance(origin, Input):
-            if id(origin) not in own:
+        if isinstance(x, Captured):
+            captured.setdefault(x.key, x)
+        elif isinstance(x, Input):
+            if x.key not in own:
                 if since is None:
                     raise ValueError(
                         "an array of another trace came into this one: a value that left a function under jit other than by return was used "
                         "later. Return it from that function instead."
                     )
-                outer.setdefault(_key(x), x)
-        elif origin is None:
-            raise ValueError("an abstract array that nothing made is among the results; pass it as an argument")
-        elif since is not None and origin[0].serial < since:
-            outer.setdefault(_key(x), x)
-        elif origin[0].serial not in calls:
-            calls[origin[0].serial] = origin[0]
-            todo += [part for part in reversed(_flat(origin[0].arguments)) if isinstance(part, Abstract)]
+                outer.setdefault(x.key, x)
+        elif since is not None and x.call.serial < since:
+            outer.setdefault(x.key, x)
+        elif x.call.serial not in calls:
+            calls[x.call.serial] = x.call
+            todo += [part for part in reversed(_flat(x.call.arguments)) if isinstance(part, Origin)]
 
     values: list[Spec] = []
     names: dict[int, str] = {}
     numbers: dict[Any, Ref] = {}
 
-    def new(key: Any, shape: tuple[int, ...], dtype: str) -> Ref:
-        values.append(Spec(shape, dtype))
+    def new(key: Any, spec: tuple[tuple[int, ...], str]) -> Ref:
+        values.append(Spec(*spec))
         numbers[key] = Ref(len(values) - 1)
         return numbers[key]
 
     def ref(x: Any) -> Any:
-        if isinstance(x, Abstract):
-            return numbers[_key(x)]
-        return [ref(part) for part in x] if isinstance(x, list | tuple) else x
+        if isinstance(x, Origin):
+            return numbers[x.key]
+        return [ref(part) for part in x] if isinstance(x, list) else x
 
     entered = []
-    for x in (*inputs, *outer.values()):
-        entered.append(new(_key(x), x.shape, x.dtype_name))
-        names[entered[-1]] = x.origin.path if isinstance(x.origin, Input) else f"outer {len(entered)}"
-    for key, origin in captured.items():
-        entered.append(new(key, tuple(origin.array.shape), name_of(origin.array.dtype)))
-        names[entered[-1]] = "closed over"
+    for x in (*inputs, *outer.values(), *captured.values()):
+        entered.append(new(x.key, x.spec))
+        names[entered[-1]] = x.path if isinstance(x, Input) else "closed over" if isinstance(x, Captured) else f"outer {len(entered)}"
     body = []
     for serial in sorted(calls):
         made = calls[serial]
         args = tuple(ref(x) for x in made.arguments)
-        outs = tuple(new((id(made), i), shape, dtype) for i, (shape, dtype) in enumerate(made.outputs))
-        static, program = dict(made.static), None
-        if made.name == "scan":
-            program = static.pop("program")
+        outs = tuple(new((serial, i), spec) for i, spec in enumerate(made.outputs))
+        static = dict(made.static)
+        program = static.pop("program") if made.name == "scan" else None
         body.append(Instruction(made.name, args, static, outs, made.region, program))
-    arrays = tuple(origin.array for origin in captured.values())
-    program = Program(tuple(values), tuple(entered), arrays, tuple(body), tuple(ref(x) for x in outputs), library, device, names)
-    return program, list(outer.values())
-
-
-def _key(x: Abstract) -> Any:
-    """What tells an abstract array apart: the array it stands for, the argument, or the call and the number of its output."""
-    origin = x.origin
-    if isinstance(origin, Captured):
-        return id(origin.array)
-    return id(origin) if isinstance(origin, Input) else (id(origin[0]), origin[1])
+    arrays = tuple(x.array for x in captured.values())
+    results = tuple(ref(x.origin) if isinstance(x, Abstract) else x for x in outputs)
+    return Program(tuple(values), tuple(entered), arrays, tuple(body), results, library, device, names), list(outer.values())
 
 
 def _flat(args: Any) -> list[Any]:
     found = []
     for x in args:
-        if isinstance(x, list | tuple):
+        if isinstance(x, list):
             found += _flat(x)
         else:
             found.append(x)
@@ -264,6 +249,8 @@ def call(library: Library, i: Instruction, args: list[Any]) -> Any:
     """What the library's own function returns for one instruction."""
     if i.name == "scan":
         return _scan(library, i, args)
+    if i.name == "constant":
+        return i.static["value"]
     if i.name in GAPS:
         return GAPS[i.name](*args, **i.static)
     if i.name in _SYMBOLS and any(type(x) in (int, float, bool, complex) for x in args):

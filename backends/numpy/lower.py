@@ -1,0 +1,618 @@
+"""A Program as straight-line NumPy: one line an instruction, on buffers that are planned and viewed once.
+
+    def make():                       # for each thread that runs the program at one time
+        b0 = buffer(0, (32, 10), "float32")
+        def run(x0, x1):
+            dot(x0, x1, b0)
+            add(b0, x2, b0)
+            …
+            return [b0]
+        return run
+
+What a replay allocates are its results, and what NumPy has no `out` for. Runs of instructions that treat the rows of large arrays
+alike are done in blocks of rows that stay in the cache.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from backends.program.passes import ELEMENTWISE, simplify
+from backends.program.program import Instruction, Program, Ref, call, size
+from backends.program.promotion import FLOATING
+from backends.wrapped import join_key
+
+Array = Any
+CHUNK = 1 << 14  # entries of one operand in a block of rows
+LINE = 64  # bytes: buffers begin at cache lines
+REDUCTIONS = {"sum": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multiply, "any": np.logical_or, "all": np.logical_and}
+VIEWS = ("reshape", "permute_dims", "broadcast_to", "get_item", "windows")
+
+
+class NumPyRun:
+    """What runs a Program on NumPy arrays. It may be called from several threads: each call in progress has its own buffers."""
+
+    def __init__(self, program: Program):
+        self.program = simplify(program)
+        self.source, self.constants = Writer(self.program).source()
+        scope = dict(self.constants)
+        exec(compile(self.source, "<program>", "exec"), scope)
+        self._make = scope["make"]
+        self._idle: list[Any] = []
+        self._donated = sorted(set(self.program.donated.values()))
+        self._last: list[Any] = [None] * len(self._donated)
+        self._roots: set[int] = set()
+
+    def __call__(self, arrays: list[Array]) -> list[Array]:
+        program = self.program
+        arrays = [*arrays, *program.captured] if program.captured else arrays
+        if self._donated:
+            arrays = self._own(arrays)
+        try:
+            run = self._idle.pop()
+        except IndexError:
+            run = self._make()
+        results: list[Array] = run(*arrays)
+        self._idle.append(run)
+        return results
+
+    def _own(self, arrays: list[Array]) -> list[Array]:
+        """The arrays, with donated ones that must not be written (read-only, or sharing memory with another argument) copied."""
+        last = self._last
+        fresh = False
+        for k, place in enumerate(self._donated):
+            if arrays[place] is not last[k]:
+                fresh = True
+                break
+        if fresh:
+            arrays = list(arrays)
+            seen: set[int] = set()
+            for k, place in enumerate(self._donated):
+                x = arrays[place]
+                if type(x) is not np.ndarray or not x.flags.writeable or id(_root(x)) in seen:
+                    x = arrays[place] = np.array(x, copy=True, order="C")
+                seen.add(id(_root(x)))
+                last[k] = x
+            self._roots = seen
+        roots = self._roots
+        for place, x in enumerate(arrays):
+            if place not in self._donated and id(_root(x)) in roots:
+                arrays = list(arrays)
+                arrays[place] = np.array(x, copy=True)
+        return arrays
+
+    def explain(self) -> str:
+        lines = self.source.count("\n")
+        return f"numpy: {len(self.program.body)} instructions as {lines} lines of NumPy calls on planned buffers"
+
+
+def _root(x: Any) -> Any:
+    while getattr(x, "base", None) is not None:
+        x = x.base
+    return x
+
+
+class Value:
+    """How the source names a value. sample: an array of its shape, dtype and strides, to ask which views are possible.
+
+    root: the value whose memory it is; home: the memory, which several values have one after the other.
+    """
+
+    __slots__ = ("home", "local", "name", "root", "sample")
+
+    def __init__(self, name: str, sample: Array, root: int, local: bool, home: Any = None):
+        self.name, self.sample, self.root, self.local = name, sample, root, local
+        self.home = root if home is None else home
+
+
+class Line:
+    """One call of the source: a template over the names of what it writes and reads.
+
+    rows: the leading size, where it treats the rows of its operands alike, else 0. Operands that have these rows as their
+    leading axis may then be replaced by blocks of them; the others are broadcast along it.
+    """
+
+    __slots__ = ("reads", "rowed", "rows", "template", "writes")
+
+    def __init__(self, template: str, writes: list[Value], reads: list[Value], rows: int = 0):
+        self.template, self.writes, self.reads, self.rows = template, writes, reads, rows
+        axes = max((v.sample.ndim for v in (*writes, *reads)), default=0)
+        reduced = bool(writes) and writes[0].sample.ndim < axes
+        self.rowed = [rows > 0 and v.sample.shape[:1] == (rows,) and (v.sample.ndim == axes or (reduced and v is writes[0])) for v in (*writes, *reads)]
+
+    def text(self, names: dict[str, str] | None = None) -> str:
+        values = (*self.writes, *self.reads)
+        return self.template.format(*(names[v.name] if names and rowed else v.name for v, rowed in zip(values, self.rowed, strict=True)))
+
+    def uses(self) -> list[tuple[Value, bool]]:
+        return list(zip((*self.writes, *self.reads), self.rowed, strict=True))
+
+
+class Writer:
+    """Plans the buffers of a program and writes its source."""
+
+    def __init__(self, program: Program):
+        self.program = program
+        self.specs = program.values
+        self.constants: dict[str, Any] = {"np": np, "empty": np.empty, "buffer": _buffer}
+        self.values: dict[int, Value] = {}
+        self.numbers: dict[int, Any] = {}  # uniform arrays: ref → number
+        self.head: list[str] = []  # the lines of make
+        self.lines: list[Line] = []
+        self.sizes: list[int] = []  # bytes of each buffer
+        self.free: list[int] = []
+        self.buffer_of: dict[int, int] = {}  # root → buffer
+        self.last_use: dict[int, int] = {}
+        self.made = 0
+        self._where_it_dies()
+
+    # --------------------------------------------------------------------------------------------- names and memory
+
+    def constant(self, x: Any, stem: str = "k") -> str:
+        for name, known in self.constants.items():
+            if known is x:
+                return name
+        name = f"{stem}{len(self.constants)}"
+        self.constants[name] = x
+        return name
+
+    def _where_it_dies(self) -> None:
+        """For each instruction that makes memory, the last instruction that reads it through any view."""
+        p = self.program
+        root = {r: r for r in p.inputs}
+        last: dict[int, int] = {}
+        for n, i in enumerate(p.body):
+            for r in i.reads:
+                last[root[r]] = n
+            for out in i.outs:
+                root[out] = root[i.args[0]] if i.name in VIEWS and not (i.name == "get_item" and i.args[1]) else out
+                last[root[out]] = n
+        for y in p.outputs:
+            if type(y) is Ref:
+                last[root[y]] = len(p.body)
+        self.root_of, self.last_use = root, last
+        self.results = {y for y in p.outputs if type(y) is Ref}
+        self.taken: dict[int, int] = {}  # result → the donated input in whose memory it is written
+        for n, i in enumerate(p.body):
+            for out in i.outs:
+                for k, place in p.donated.items():
+                    x = p.inputs[place]
+                    if p.outputs[k] == out and i.name in ELEMENTWISE and i.name != "where" and last.get(x, -1) <= n:
+                        self.taken[out] = x
+
+    def storage(self, out: Ref) -> Value:
+        """Memory for a value that an instruction is about to make."""
+        spec = self.specs[out]
+        sample = np.empty(spec.shape, spec.dtype)
+        if out in self.taken:
+            held = self.values[self.taken[out]]
+            value = Value(held.name, sample, held.root, True, held.home)
+        elif out in self.results:
+            name = f"y{out}"
+            value = Value(name, sample, int(out), True)
+            self.lines.append(Line("{0} = empty(" + f"{spec.shape}, {self.constant(np.dtype(spec.dtype), 'd')})", [value], []))
+        else:
+            need = max(sample.nbytes, 1)
+            fits = [b for b in self.free if need <= self.sizes[b] <= max(4 * need, 4096)]
+            if fits:
+                b = min(fits, key=lambda b: self.sizes[b])
+                self.free.remove(b)
+            else:
+                b = len(self.sizes)
+                self.sizes.append(-(-need // LINE) * LINE)
+            self.buffer_of[int(out)] = b
+            name = f"b{out}"
+            self.head.append(f"{name} = buffer(store[{b}], {spec.shape}, {self.constant(np.dtype(spec.dtype), 'd')})")
+            value = Value(name, sample, int(out), False, ("buffer", b))
+        self.values[out] = value
+        return value
+
+    def scratch(self, shape: tuple[int, ...], dtype: Any) -> Value:
+        """Memory that one instruction needs for itself."""
+        self.made += 1
+        name = f"t{self.made}"
+        self.head.append(f"{name} = empty({shape}, {self.constant(np.dtype(dtype), 'd')})")
+        return Value(name, np.empty(shape, dtype), -self.made, False)
+
+    def view(self, x: Value, code: str, sample: Array, name: str) -> Value:
+        """A view of a value: written into make where its memory is planned, into run where it comes with the call."""
+        y = Value(name, sample, x.root, x.local, x.home)
+        if x.local:
+            self.lines.append(Line("{0} = " + code.format("{1}"), [y], [x]))
+        else:
+            self.head.append(f"{name} = {code.format(x.name)}")
+        return y
+
+    def operand(self, x: Any, dtype: str | None = None, shape: tuple[int, ...] | None = None) -> Value:
+        """What an instruction reads: a value, or a Python number as a 0-d array of the dtype that it takes."""
+        if type(x) is Ref and x in self.values:
+            return self.values[x]
+        if type(x) is Ref:  # uniform
+            number, name = self.numbers[x], self.specs[x].dtype
+        else:
+            number, name = x, dtype or "float64"
+        array = np.asarray(number, dtype=name) if shape is None else np.full(shape, number, dtype=name)
+        key = f"c_{name}_{number!r}_{'x'.join(map(str, shape or ()))}".replace(".", "p").replace("-", "m").replace("+", "")
+        self.constants.setdefault(key, array)
+        return Value(key, array, -(1 << 40), False)
+
+    def solid(self, x: Any) -> Value:
+        """An operand in its full shape."""
+        return self.operand(x, shape=self.specs[x].shape) if type(x) is Ref and x not in self.values else self.operand(x)
+
+    # --------------------------------------------------------------------------------------------- the source
+
+    def source(self) -> tuple[str, dict[str, Any]]:
+        p = self.program
+        names = [f"x{k}" for k in range(len(p.inputs))]
+        for name, r in zip(names, p.inputs, strict=True):
+            self.values[r] = Value(name, np.empty(p.values[r].shape, p.values[r].dtype), int(r), True)
+        dying: dict[int, list[int]] = {}
+        for root, n in self.last_use.items():
+            dying.setdefault(n, []).append(root)
+        for n, i in enumerate(p.body):
+            self.now = n
+            self.write(i)
+            for root in dying.get(n, ()):
+                if root in self.buffer_of:
+                    self.free.append(self.buffer_of.pop(root))
+        ends, given = self.results_lines()
+        self.constants["sizes"] = tuple(self.sizes)
+        body = [*self.blocks(), *ends]
+        text = ["def make():", "    store = [empty(n + 64, 'uint8') for n in sizes]"]
+        text += [f"    {line}" for line in self.head]
+        text += [f"    def run({', '.join(names)}):", *(f"        {line}" for line in body), f"        return [{', '.join(given)}]", "    return run"]
+        return "\n".join(text) + "\n", self.constants
+
+    def results_lines(self) -> tuple[list[str], list[str]]:
+        """The last lines, and the names of the results: first what must be copied out, then what goes into donated memory."""
+        p = self.program
+        copies, writes, given = [], [], []
+        for k, y in enumerate(p.outputs):
+            if type(y) is not Ref:
+                given.append(self.constant(y))
+            elif y in p.inputs or y in self.taken or (y in self.values and self.values[y].name == f"y{y}"):
+                given.append(self.values[y].name)
+            elif k in p.donated and self.root_of[y] not in p.inputs and p.inputs[p.donated[k]] not in self.taken.values():
+                x = self.values[p.inputs[p.donated[k]]]
+                writes.append(f"{x.name}[...] = {self.solid(y).name}")
+                given.append(x.name)
+            else:  # a view, a constant, or memory that is planned
+                copies.append(f"o{k} = np.array({self.solid(y).name}, copy=True, order='C')")
+                given.append(f"o{k}")
+        return copies + writes, given
+
+    def blocks(self) -> list[str]:
+        """The lines, with runs that treat the rows of large arrays alike put into a loop over blocks of rows."""
+        text: list[str] = []
+        k = 0
+        while k < len(self.lines):
+            run = self.run_of_rows(k)
+            if run:
+                text += self.loop(self.lines[k : k + run])
+                k += run
+            else:
+                text.append(self.lines[k].text())
+                k += 1
+        return text
+
+    def run_of_rows(self, k: int) -> int:
+        """How many lines from k on make one block: at least two, alike in rows, on arrays of more than two chunks."""
+        n = self.lines[k].rows
+        if n < 2:
+            return 0
+        end = k
+        while end < len(self.lines) and self.lines[end].rows == n and not self.crosses(self.lines[k:end], self.lines[end]):
+            end += 1
+        largest = max((v.sample.size for line in self.lines[k:end] for v, _ in line.uses()), default=0)
+        return end - k if end - k >= 2 and largest > 2 * CHUNK else 0
+
+    def crosses(self, block: list[Line], line: Line) -> bool:
+        """Whether a line cannot join the block: it and an earlier line meet in memory that one writes, and not row by row."""
+
+        def clash(mine: Value, rowed: bool, others: list[tuple[Value, bool]]) -> bool:
+            return any(v.home == mine.home and not (rowed and also and v.sample.strides[0] == mine.sample.strides[0]) for v, also in others)
+
+        written = [use for earlier in block for use in earlier.uses()[: len(earlier.writes)]]
+        touched = [use for earlier in block for use in earlier.uses()]
+        uses = line.uses()
+        return any(clash(v, rowed, touched) for v, rowed in uses[: len(line.writes)]) or any(clash(v, rowed, written) for v, rowed in uses[len(line.writes) :])
+
+    def loop(self, lines: list[Line]) -> list[str]:
+        n = lines[0].rows
+        rowed = list({v.name: v for line in lines for v, yes in line.uses() if yes}.values())
+        step = max(1, CHUNK // max(1, max(v.sample.size for v in rowed) // n))
+        names = {v.name: f"r_{v.name}" for v in rowed}
+        self.made += 1
+        ends = f"e{self.made}"
+        planned = [v for v in rowed if not v.local]
+        parts = "".join(f", {v.name}[i:i + {step}]" for v in planned)
+        self.head.append(f"{ends} = [(i, i + {step}{parts}) for i in range(0, {n}, {step})]")
+        text = [f"for i, j{''.join(', ' + names[v.name] for v in planned)} in {ends}:"]
+        text += [f"    {names[v.name]} = {v.name}[i:j]" for v in rowed if v.local]
+        return text + [f"    {line.text(names)}" for line in lines]
+
+    # --------------------------------------------------------------------------------------------- instructions
+
+    def write(self, i: Instruction) -> None:
+        if i.name == "full":
+            self.numbers[i.outs[0]] = i.args[0]
+            return
+        if i.name == "constant":
+            array = np.asarray(i.static["value"])
+            self.values[i.outs[0]] = Value(self.constant(array), array, -(1 << 40), False)
+            return
+        rule = WRITERS.get(i.name)
+        if rule is None and i.name in ELEMENTWISE and isinstance(_ufunc(i.name), np.ufunc):
+            rule = Writer.elementwise
+        if rule is None or len(i.outs) > 1 or not rule(self, i):
+            self.called(i)
+
+    def called(self, i: Instruction) -> None:
+        """An instruction without planned memory: the library's own function, its results as they come."""
+        reads = [self.solid(r) for r in i.reads]
+        places = {r: k for k, r in enumerate(i.reads)}
+        library = self.program.library
+
+        def value(x: Any, arrays: tuple[Any, ...]) -> Any:
+            return arrays[places[x]] if type(x) is Ref else [value(part, arrays) for part in x] if type(x) is list else x
+
+        step = NumPyRun(i.program) if i.program is not None else None
+
+        def function(*arrays: Any) -> Any:
+            args = [value(x, arrays) for x in i.args]
+            return _scan(step, i, *args) if step is not None else call(library, i, args)
+
+        name = self.constant(function, "f")
+        outs = []
+        for out in i.outs:
+            spec = self.specs[out]
+            outs.append(Value(f"v{out}", np.empty(spec.shape, spec.dtype), int(out), True))
+            self.values[out] = outs[-1]
+        left = ", ".join(f"{{{k}}}" for k in range(len(outs))) + (", " if len(outs) > 1 else "")
+        right = ", ".join(f"{{{len(outs) + k}}}" for k in range(len(reads)))
+        self.lines.append(Line(f"{left} = {name}({right})" if outs else f"{name}({right})", outs, reads))
+
+    def rows(self, v: Value) -> int:
+        """The leading size of the largest operand of an elementwise line or a reduction within rows."""
+        return v.sample.shape[0] if v.sample.ndim else 0
+
+    def elementwise(self, i: Instruction) -> bool:
+        out = self.specs[i.outs[0]]
+        strong = [self.specs[x].dtype for x in i.args if type(x) is Ref]
+        common = np.result_type(*strong).name if strong else out.dtype
+        if len(set(strong)) > 1 and (common not in FLOATING or any(s not in FLOATING for s in strong)):
+            return False
+        reads = [self.operand(x, common) for x in i.args]
+        y = self.storage(i.outs[0])
+        u = self.constant(_ufunc(i.name), "u_")
+        arguments = ", ".join(f"{{{k + 1}}}" for k in range(len(reads)))
+        out_of = "out=" if i.name in ("maximum", "minimum") else ""  # these take it by keyword alone
+        self.lines.append(Line(f"{u}({arguments}, {out_of}{{0}})", [y], reads, self.rows(y)))
+        return True
+
+    def astype(self, i: Instruction) -> bool:
+        if "complex" in self.specs[i.args[0]].dtype:
+            return False
+        x = self.solid(i.args[0])
+        y = self.storage(i.outs[0])
+        self.lines.append(Line("{0}[...] = {1}", [y], [x], self.rows(y)))
+        return True
+
+    def where(self, i: Instruction) -> bool:
+        """y = b ⊕ ((a ⊕ b) & mask) on the bits: exact, and without a branch a processor could guess wrong."""
+        out = self.specs[i.outs[0]]
+        strong = {self.specs[x].dtype for x in i.args[1:] if type(x) is Ref}
+        if strong - {out.dtype}:
+            return False
+        c = self.operand(i.args[0])
+        a, b = self.operand(i.args[1], out.dtype), self.operand(i.args[2], out.dtype)
+        width = np.dtype(out.dtype).itemsize
+        small = size(out) <= 512 or width not in (4, 8)
+        if small or c.local or a.local or b.local or any(v.sample.shape not in ((), out.shape) for v in (a, b)) or c.sample.shape != out.shape:
+            y = self.storage(i.outs[0])
+            self.constants.setdefault("where", np.where)
+            self.lines.append(Line("{0}[...] = where({1}, {2}, {3})", [y], [c, a, b], self.rows(y)))
+            return True
+        bits = f"int{8 * width}"
+        y = self.storage(i.outs[0])
+        if y.root in (a.root, b.root) or y.local:
+            self.constants.setdefault("where", np.where)
+            self.lines.append(Line("{0}[...] = where({1}, {2}, {3})", [y], [c, a, b], self.rows(y)))
+            return True
+
+        def as_bits(v: Value) -> Value:
+            name = f"i_{v.name}_{width}"
+            if v.root == -(1 << 40):
+                self.constants.setdefault(name, v.sample.view(bits))
+                return Value(name, self.constants[name], v.root, False)
+            return self.view(v, f"{{}}.view('{bits}')", v.sample.view(bits), name)
+
+        ya, aa, bb = as_bits(y), as_bits(a), as_bits(b)
+        n = self.rows(y)
+        mask = self.scratch(out.shape, bits)
+        signs = self.view(c, "{}.view('int8')", np.empty(c.sample.shape, "int8"), f"i_{c.name}_1")
+        for name, u in (("u_negative", np.negative), ("u_xor", np.bitwise_xor), ("u_and", np.bitwise_and)):
+            self.constants.setdefault(name, u)
+        self.lines.append(Line("u_negative({1}, {0})", [mask], [signs], n))
+        zero = type(i.args[2]) is not Ref and i.args[2] == 0 and math.copysign(1, i.args[2]) > 0
+        if zero or (type(i.args[2]) is Ref and self.numbers.get(i.args[2], 1) == 0):
+            self.lines.append(Line("u_and({1}, {2}, {0})", [ya], [aa, mask], n))
+            return True
+        self.lines.append(Line("u_xor({1}, {2}, {0})", [ya], [aa, bb], n))
+        self.lines.append(Line("u_and({1}, {2}, {0})", [ya], [ya, mask], n))
+        self.lines.append(Line("u_xor({1}, {2}, {0})", [ya], [ya, bb], n))
+        return True
+
+    def reduction(self, i: Instruction) -> bool:
+        x, out = self.solid(i.args[0]), self.specs[i.outs[0]]
+        axes, keep = i.static["axis"], i.static.get("keepdims", False)
+        shape = x.sample.shape
+        if i.name in ("sum", "prod") and self.specs[i.args[0]].dtype != out.dtype:
+            return False
+        if i.name in ("max", "min") and 0 in shape:
+            return False
+        y = self.storage(i.outs[0])
+        n, rest = math.prod(shape[: len(axes)]), math.prod(shape[len(axes) :])
+        floating = out.dtype in ("float32", "float64")
+        if i.name == "sum" and floating and x.sample.flags.c_contiguous and axes == tuple(range(len(axes))) and rest > 1 and n > 8:
+            rows = self.flat(x, (n, rest))
+            self.dot(self.operand(1, out.dtype, (n,)), rows, self.flat(y, (rest,)))
+        elif i.name == "sum" and floating and x.sample.flags.c_contiguous and axes == (len(shape) - 1,) and 1 < shape[-1] <= 64 and len(shape) > 1:
+            k = shape[-1]
+            rows = self.flat(x, (x.sample.size // k, k))
+            self.dot(rows, self.operand(1, out.dtype, (k,)), self.flat(y, (x.sample.size // k,)), self.rows(x) if 0 not in axes and len(shape) == 2 else 0)
+        else:
+            u = self.constant(REDUCTIONS[i.name].reduce, "reduce_")
+            axis: Any = axes[0] if len(axes) == 1 else axes if len(axes) != len(shape) else None
+            where = self.rows(x) if 0 not in axes and out.shape[:1] == shape[:1] else 0
+            self.lines.append(Line(f"{u}({{1}}, {axis}, None, {{0}}, {keep})", [y], [x], where))
+        return True
+
+    def flat(self, x: Value, shape: tuple[int, ...]) -> Value:
+        """The same contiguous memory in another shape."""
+        if x.sample.shape == shape:
+            return x
+        self.made += 1
+        return self.view(x, f"{{}}.reshape({shape})", x.sample.reshape(shape), f"s{self.made}")
+
+    def dot(self, a: Value, b: Value, y: Value, rows: int = 0) -> None:
+        self.constants.setdefault("dot", np.dot)
+        self.lines.append(Line("dot({1}, {2}, {0})", [y], [a, b], rows))
+
+    def matmul(self, i: Instruction) -> bool:
+        a, b = self.solid(i.args[0]), self.solid(i.args[1])
+        out = self.specs[i.outs[0]]
+        if self.specs[i.args[0]].dtype != self.specs[i.args[1]].dtype or out.dtype not in FLOATING or 0 in (*a.sample.shape, *b.sample.shape):
+            return False
+        y = self.storage(i.outs[0])
+        if b.sample.ndim == 2 and a.sample.ndim >= 2 and (a.sample.ndim == 2 or a.sample.flags.c_contiguous):
+            k, m = b.sample.shape
+            self.dot(self.flat(a, (a.sample.size // k, k)), b, self.flat(y, (a.sample.size // k, m)))
+        elif a.sample.ndim == 1 and b.sample.ndim <= 2 and out.shape:
+            self.dot(a, b, y)
+        else:
+            self.constants.setdefault("matmul", np.matmul)
+            self.lines.append(Line("matmul({1}, {2}, {0})", [y], [a, b]))
+        return True
+
+    def viewed(self, i: Instruction) -> bool:
+        if i.args[0] in self.numbers or (i.name == "get_item" and i.args[1]):
+            return False
+        x, out = self.values[i.args[0]], self.specs[i.outs[0]]
+        name = f"w{i.outs[0]}"
+        if i.name == "permute_dims":
+            axes = i.static["axes"]
+            self.values[i.outs[0]] = self.view(x, f"{{}}.transpose({axes})", x.sample.transpose(axes), name)
+        elif i.name == "broadcast_to":
+            self.constants.setdefault("broadcast_to", np.broadcast_to)
+            self.values[i.outs[0]] = self.view(x, f"broadcast_to({{}}, {out.shape})", np.broadcast_to(x.sample, out.shape), name)
+        elif i.name == "get_item":
+            key = join_key(i.static["key"], [])
+            sample = x.sample[key] if out.shape else x.sample[(*key, ...) if isinstance(key, tuple) and Ellipsis not in key else key]
+            whole = key if out.shape or (isinstance(key, tuple) and Ellipsis in key) else (*(key if isinstance(key, tuple) else (key,)), ...)
+            self.values[i.outs[0]] = self.view(x, f"{{}}[{self.constant(whole)}]", np.asarray(sample), name)
+        elif i.name == "windows":
+            windows = self.program.library.gaps["windows"]
+            f = self.constant(functools.partial(windows, **i.static), "windows")
+            self.values[i.outs[0]] = self.view(x, f"{f}({{}})", windows(x.sample, **i.static), name)
+        else:
+            try:
+                sample = np.reshape(x.sample, out.shape, copy=False)
+            except ValueError:
+                y = self.storage(i.outs[0])
+                source = self.view(y, f"{{}}.reshape({x.sample.shape})", y.sample.reshape(x.sample.shape), f"{name}_from")
+                self.lines.append(Line("{0}[...] = {1}", [source], [x]))
+                return True
+            self.values[i.outs[0]] = self.view(x, f"{{}}.reshape({out.shape})", sample, name)
+        return True
+
+    def concat(self, i: Instruction) -> bool:
+        out, axis = self.specs[i.outs[0]], i.static["axis"]
+        if any(self.specs[x].dtype != out.dtype for x in i.args[0]):
+            return False
+        parts = [self.operand(x) for x in i.args[0]]
+        y = self.storage(i.outs[0])
+        start = 0
+        for r, part in zip(i.args[0], parts, strict=True):
+            n = self.specs[r].shape[axis]
+            if n:
+                key = (slice(None),) * axis + (slice(start, start + n),)
+                self.made += 1
+                place = self.view(y, f"{{}}[{self.constant(key)}]", y.sample[key], f"p{self.made}")
+                self.lines.append(Line("{0}[...] = {1}", [place], [part]))
+            start += n
+        return True
+
+    def fold(self, i: Instruction) -> bool:
+        shape, strides, dilations = i.static["shape"], i.static["strides"], i.static["dilations"]
+        x, out = self.solid(i.args[0]), self.specs[i.outs[0]]
+        r = len(shape)
+        counts, sizes = x.sample.shape[1 : 1 + r], x.sample.shape[1 + r : 1 + 2 * r]
+        if 0 in x.sample.shape or 0 in out.shape:
+            return False
+        y = self.storage(i.outs[0])
+        if sizes == tuple(strides) and set(dilations) == {1} and all(o * k == n for o, k, n in zip(counts, sizes, shape, strict=True)):
+            n, c = out.shape[0], out.shape[-1]
+            split = (n, *(m for pair in zip(counts, sizes, strict=True) for m in pair), c)
+            order = (0, *(m for pair in zip(range(1, 1 + r), range(1 + r, 1 + 2 * r), strict=True) for m in pair), 1 + 2 * r)
+            self.made += 1
+            target = self.flat(y, split)
+            source = self.view(x, f"{{}}.transpose({order})", x.sample.transpose(order), f"p{self.made}")
+            self.lines.append(Line("{0}[...] = {1}", [target], [source]))
+            return True
+        self.constants.setdefault("u_add", np.add)
+        for axis in range(r - 1, -1, -1):
+            o, k, s, d = counts[axis], sizes[axis], strides[axis], dilations[axis]
+            full = (*x.sample.shape[: 1 + axis], shape[axis], *x.sample.shape[2 + axis : -2], x.sample.shape[-1])
+            target = y if axis == 0 else self.scratch(full, out.dtype)
+            self.lines.append(Line("{0}.fill(0)", [target], []))
+            for q in range(k):
+                self.made += 1
+                key = (slice(None),) * (1 + axis) + (slice(q * d, q * d + (o - 1) * s + 1, s),)
+                place = self.view(target, f"{{}}[{self.constant(key)}]", target.sample[key], f"p{self.made}")
+                part = self.view(x, f"{{}}[..., {q}, :]", x.sample[..., q, :], f"q{self.made}")
+                self.lines.append(Line("u_add({1}, {2}, {0})", [place], [place, part]))
+            x = target
+        return True
+
+    def argmax(self, i: Instruction) -> bool:
+        axis = i.static.get("axis")
+        if axis is None or self.specs[i.outs[0]].dtype != "int64":
+            return False
+        x = self.solid(i.args[0])
+        y = self.storage(i.outs[0])
+        f = self.constant(getattr(np, i.name), i.name)
+        self.lines.append(Line(f"{f}({{1}}, {axis}, {{0}}, keepdims={i.static.get('keepdims', False)})", [y], [x]))
+        return True
+
+
+WRITERS: dict[str, Callable[[Writer, Instruction], bool]] = {
+    **dict.fromkeys(VIEWS, Writer.viewed), **dict.fromkeys(REDUCTIONS, Writer.reduction), "astype": Writer.astype, "where": Writer.where,
+    "matmul": Writer.matmul, "concat": Writer.concat, "fold": Writer.fold, "argmax": Writer.argmax, "argmin": Writer.argmax,
+}  # fmt: skip
+
+
+def _ufunc(name: str) -> Any:
+    return np.absolute if name == "abs" else getattr(np, name, None)
+
+
+def _buffer(store: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array in this memory, at a cache line."""
+    shift = -store.ctypes.data % LINE
+    return np.ndarray(shape, dtype, store, shift)
+
+
+def _scan(step: NumPyRun, i: Instruction, carries: list[Any], xs: list[Any], closed: list[Any]) -> tuple[Any, ...]:
+    """The loop of a scan, each step by its own source."""
+    length = i.static["length"]
+    ys: list[Any] = [None] * length
+    for t in range(length - 1, -1, -1) if i.static["reverse"] else range(length):
+        results = step([*carries, *(x[t] for x in xs), *closed])
+        carries, ys[t] = results[: len(carries)], results[len(carries) :]
+    return (*carries, *(np.stack(parts) for parts in zip(*ys, strict=True)))

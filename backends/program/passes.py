@@ -1,0 +1,405 @@
+"""Passes: small functions Program → Program that keep the meaning. `simplify` applies all of them.
+
+    settle      one name for one thing: means are sums, squares products, x.T a permutation; what does nothing goes
+    fold        what depends on no input is computed now
+    share       the same call on the same values is made once
+    Program.with_body drops what nothing reads
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from backends.program.abstract import Spec
+from backends.program.program import Instruction, Program, Ref, call, size
+from backends.program.promotion import FLOATING, INTEGER, dtype_name
+from backends.program.shapes import normal_axes
+
+Pass = Callable[[Program], Program]
+SMALL = 1024  # entries of a constant that is kept in the program
+
+
+def simplify(program: Program) -> Program:
+    """The program after all passes."""
+    for step in (inlined, settle, fold, share):
+        program = step(program)
+    return program
+
+
+def inlined(program: Program) -> Program:
+    """The steps of scans, simplified."""
+    return program.with_body([replace(i, program=simplify(i.program)) if i.program is not None else i for i in program.body])
+
+
+class _Writer:
+    """A new body under construction: refs of the old program are renamed, new values get new numbers."""
+
+    def __init__(self, program: Program):
+        self.program = program
+        self.values = list(program.values)
+        self.body: list[Instruction] = []
+        self.renamed: dict[int, Any] = {}
+
+    def now(self, x: Any) -> Any:
+        if type(x) is list:
+            return [self.now(part) for part in x]
+        while type(x) is Ref and x in self.renamed:
+            x = self.renamed[x]
+        return x
+
+    def add(self, like: Instruction, name: str, args: tuple[Any, ...], static: dict[str, Any], spec: Spec) -> Ref:
+        self.values.append(spec)
+        out = Ref(len(self.values) - 1)
+        self.body.append(Instruction(name, args, static, (out,), like.region))
+        return out
+
+    def keep(self, i: Instruction) -> None:
+        self.body.append(i)
+
+    def done(self) -> Program:
+        program = replace(self.program, values=tuple(self.values))
+        return program.with_body(self.body, [self.now(x) for x in self.program.outputs])
+
+
+# ------------------------------------------------------------------------------------------------------------- settle
+
+
+def settle(program: Program) -> Program:
+    """One name for one thing, so that lowerings know few names.
+
+    zeros, ones, full_like, … → full;  mean → sum·(1/n);  square, x**2 → x·x;  unstack, stack → get_item, concat;
+    matrix_transpose, moveaxis, flip → permute_dims, get_item;  expand_dims, squeeze → reshape;  negative axes → from 0.
+    """
+    w = _Writer(program)
+    for i in program.body:
+        i = replace(i, args=tuple(w.now(x) for x in i.args))
+        rule = _SETTLE.get(i.name)
+        y = rule(w, i) if rule else None
+        if y is None:
+            w.keep(i)
+        else:
+            w.renamed.update(zip(i.outs, y if isinstance(y, list) else [y], strict=True))
+    return w.done()
+
+
+_SETTLE: dict[str, Callable[[_Writer, Instruction], Any]] = {}
+
+
+def _settles(*names: str) -> Callable[[Any], Any]:
+    def enter(rule: Callable[[_Writer, Instruction], Any]) -> Any:
+        _SETTLE.update(dict.fromkeys(names, rule))
+        return rule
+
+    return enter
+
+
+def _out(w: _Writer, i: Instruction) -> Spec:
+    return w.values[i.outs[0]]
+
+
+def _full(w: _Writer, i: Instruction, number: Any) -> Ref:
+    spec = _out(w, i)
+    return w.add(i, "full", (number,), {"shape": spec.shape, "dtype": _dtype(w, spec.dtype), "device": w.program.device}, spec)
+
+
+def _dtype(w: _Writer, name: str) -> Any:
+    return w.program.library.dtype(name)
+
+
+@_settles("zeros", "zeros_like", "empty", "empty_like")
+def _zeros(w: _Writer, i: Instruction) -> Any:
+    return _full(w, i, 0)
+
+
+@_settles("ones", "ones_like")
+def _ones(w: _Writer, i: Instruction) -> Any:
+    return _full(w, i, 1)
+
+
+@_settles("full", "full_like")
+def _filled(w: _Writer, i: Instruction) -> Any:
+    number = i.args[-1]
+    if type(number) is Ref:
+        number = _cast(w, i, number, _out(w, i).dtype)
+        return w.add(i, "broadcast_to", (number,), {"shape": _out(w, i).shape}, _out(w, i))
+    return _full(w, i, number)
+
+
+def _cast(w: _Writer, i: Instruction, x: Ref, dtype: str) -> Ref:
+    spec = w.values[x]
+    return x if spec.dtype == dtype else w.add(i, "astype", (x,), {"dtype": _dtype(w, dtype)}, Spec(spec.shape, dtype))
+
+
+@_settles("asarray", "astype", "positive", "to_device")
+def _same(w: _Writer, i: Instruction) -> Any:
+    x, out = i.args[0], _out(w, i)
+    if type(x) in (bool, int, float, complex):
+        return _full(w, i, x)
+    if type(x) is not Ref or i.name == "to_device" or w.values[x].shape != out.shape:
+        return None
+    return _cast(w, i, x, out.dtype)
+
+
+@_settles("mean")
+def _mean(w: _Writer, i: Instruction) -> Any:
+    x, out = i.args[0], _out(w, i)
+    n = size(w.values[x]) // max(size(out), 1)
+    if n == 0:
+        return None
+    total = w.add(i, "sum", i.args, {**_axes(w, i), "keepdims": i.static.get("keepdims", False)}, out)
+    return w.add(i, "multiply", (total, 1.0 / n), {}, out)
+
+
+def _axes(w: _Writer, i: Instruction) -> dict[str, Any]:
+    return {"axis": normal_axes(i.static.get("axis"), len(w.values[i.args[0]].shape))}
+
+
+@_settles("sum", "max", "min", "prod", "any", "all")
+def _reduction(w: _Writer, i: Instruction) -> Any:
+    x, out = i.args[0], _out(w, i)
+    axes = _axes(w, i)
+    if all(w.values[x].shape[a] == 1 for a in axes["axis"]) and i.name in ("sum", "max", "min", "prod"):
+        return _reshaped(w, i, _cast(w, i, x, out.dtype), out.shape)
+    keep = {"dtype": i.static["dtype"]} if i.static.get("dtype") is not None else {}
+    return w.add(i, i.name, (x,), {**axes, "keepdims": i.static.get("keepdims", False), **keep}, out)
+
+
+@_settles("square")
+def _square(w: _Writer, i: Instruction) -> Any:
+    return w.add(i, "multiply", (i.args[0], i.args[0]), {}, _out(w, i))
+
+
+@_settles("pow")
+def _power(w: _Writer, i: Instruction) -> Any:
+    x, k = i.args
+    if k in (2, 3) and type(k) in (int, float) and type(x) is Ref:
+        square = w.add(i, "multiply", (x, x), {}, _out(w, i))
+        return square if k == 2 else w.add(i, "multiply", (square, x), {}, _out(w, i))
+    return None
+
+
+@_settles("multiply", "divide")
+def _product(w: _Writer, i: Instruction) -> Any:
+    a, b = i.args
+    for x, one in ((a, b), (b, a)) if i.name == "multiply" else ((a, b),):
+        if type(x) is Ref and type(one) in (int, float) and one == 1 and w.values[x] == _out(w, i):
+            return x
+    return None
+
+
+def _reshaped(w: _Writer, i: Instruction, x: Ref, shape: tuple[int, ...]) -> Ref:
+    return x if w.values[x].shape == shape else w.add(i, "reshape", (x,), {"shape": shape}, Spec(shape, w.values[x].dtype))
+
+
+@_settles("reshape", "expand_dims", "squeeze")
+def _shaped(w: _Writer, i: Instruction) -> Any:
+    return _reshaped(w, i, i.args[0], _out(w, i).shape)
+
+
+def _permuted(w: _Writer, i: Instruction, axes: tuple[int, ...]) -> Any:
+    if axes == tuple(range(len(axes))):
+        return i.args[0]
+    return w.add(i, "permute_dims", i.args[:1], {"axes": axes}, _out(w, i))
+
+
+@_settles("permute_dims")
+def _permute(w: _Writer, i: Instruction) -> Any:
+    n = len(_out(w, i).shape)
+    return _permuted(w, i, tuple(a % n for a in i.static["axes"]))
+
+
+@_settles("matrix_transpose", "linalg.matrix_transpose")
+def _transpose(w: _Writer, i: Instruction) -> Any:
+    n = len(_out(w, i).shape)
+    return _permuted(w, i, (*range(n - 2), n - 1, n - 2))
+
+
+@_settles("moveaxis")
+def _move(w: _Writer, i: Instruction) -> Any:
+    n = len(_out(w, i).shape)
+    old, new = normal_axes(i.static["source"], n), normal_axes(i.static["destination"], n)
+    order = [a for a in range(n) if a not in old]
+    for place, a in sorted(zip(new, old, strict=True)):
+        order.insert(place, a)
+    return _permuted(w, i, tuple(order))
+
+
+@_settles("flip")
+def _flip(w: _Writer, i: Instruction) -> Any:
+    n = len(_out(w, i).shape)
+    axes = normal_axes(i.static.get("axis"), n)
+    key = tuple(slice(None, None, -1) if a in axes else slice(None) for a in range(n))
+    return None if w.program.library.name == "torch" else w.add(i, "get_item", (i.args[0], []), {"key": key}, _out(w, i))
+
+
+@_settles("broadcast_to")
+def _broadcast(w: _Writer, i: Instruction) -> Any:
+    return i.args[0] if w.values[i.args[0]] == _out(w, i) else None
+
+
+@_settles("linalg.matmul", "linalg.tensordot", "linalg.vecdot")
+def _main_name(w: _Writer, i: Instruction) -> Any:
+    return w.add(i, i.name.removeprefix("linalg."), i.args, i.static, _out(w, i))
+
+
+@_settles("unstack")
+def _unstacked(w: _Writer, i: Instruction) -> Any:
+    x = i.args[0]
+    (axis,) = normal_axes(i.static.get("axis", 0), len(w.values[x].shape))
+    return [w.add(i, "get_item", (x, []), {"key": (*(slice(None),) * axis, k, ...)}, w.values[out]) for k, out in enumerate(i.outs)]
+
+
+@_settles("stack")
+def _stacked(w: _Writer, i: Instruction) -> Any:
+    out = _out(w, i)
+    (axis,) = normal_axes(i.static.get("axis", 0), len(out.shape))
+    shape = (*out.shape[:axis], 1, *out.shape[axis + 1 :])
+    parts = [_reshaped(w, i, x, shape) for x in i.args[0]]
+    return w.add(i, "concat", (parts,), {"axis": axis}, out)
+
+
+@_settles("concat")
+def _joined(w: _Writer, i: Instruction) -> Any:
+    out = _out(w, i)
+    if i.static.get("axis", 0) is None:
+        parts = [_reshaped(w, i, x, (size(w.values[x]),)) for x in i.args[0]]
+        return w.add(i, "concat", (parts,), {"axis": 0}, out)
+    (axis,) = normal_axes(i.static.get("axis", 0), len(out.shape))
+    parts = [x for x in i.args[0] if w.values[x].shape[axis]]
+    return parts[0] if len(parts) == 1 and w.values[parts[0]] == out else w.add(i, "concat", (i.args[0],), {"axis": axis}, out)
+
+
+# --------------------------------------------------------------------------------------------------------------- fold
+
+
+def fold(program: Program) -> Program:
+    """What depends on no input is computed now: uniform arrays stay a number and a shape, small ones become a constant.
+
+    Elementwise functions of uniform arrays are uniform; so are their views, and where(uniform condition, a, b) is a branch.
+    """
+    w = _Writer(program)
+    uniform: dict[int, Any] = {}  # ref → number
+    constant: dict[int, Any] = {}  # ref → array
+    library = program.library
+
+    def number(out: Spec, i: Instruction, args: list[Any]) -> Any:
+        y = call(library, replace(i, static=_scalar_static(i.static)), args)
+        return library.fetch(y).item()
+
+    for i in program.body:
+        i = replace(i, args=tuple(w.now(x) for x in i.args))
+        out = w.values[i.outs[0]]
+        reads = i.reads
+        if i.name == "full" and type(i.args[0]) in (bool, int, float):
+            uniform[i.outs[0]] = i.args[0]
+            w.keep(i)
+            continue
+        if i.name == "where" and i.args[0] in uniform:
+            x = i.args[1] if uniform[i.args[0]] else i.args[2]
+            if type(x) is Ref and w.values[x] == out:
+                w.renamed[i.outs[0]] = x
+                continue
+        known = bool(reads) and all(r in uniform for r in reads)
+        if known and len(i.outs) == 1 and i.name in ELEMENTWISE and out.dtype in (*FLOATING, *INTEGER, "bool") and "complex" not in out.dtype:
+            args = [library.scalar(uniform[x], w.values[x].dtype, program.device) if type(x) is Ref else x for x in i.args]
+            y = _full(w, i, number(out, i, args))
+            uniform[y] = w.body[-1].args[0]
+            w.renamed[i.outs[0]] = y
+            continue
+        if known and i.name in ("reshape", "permute_dims", "broadcast_to", "windows") or (known and i.name == "get_item" and not i.args[1]):
+            y = _full(w, i, uniform[reads[0]])
+            uniform[y] = uniform[reads[0]]
+            w.renamed[i.outs[0]] = y
+            continue
+        if i.name == "sum" and known and out.dtype in FLOATING:
+            y = _full(w, i, uniform[reads[0]] * (size(w.values[reads[0]]) / max(size(out), 1)))
+            uniform[y] = w.body[-1].args[0]
+            w.renamed[i.outs[0]] = y
+            continue
+        fixed = all(r in constant for r in reads) and (bool(reads) or i.name in _MAKERS)
+        if fixed and len(i.outs) == 1 and i.name != "random_bits" and size(out) <= SMALL and i.program is None:
+            y = call(library, i, [_array(constant, x) for x in i.args])
+            spec = w.values[i.outs[0]]
+            ref = w.add(i, "constant", (), {"value": y}, spec)
+            constant[ref] = y
+            w.renamed[i.outs[0]] = ref
+            continue
+        w.keep(i)
+    return w.done()
+
+
+_MAKERS = ("arange", "linspace", "eye", "constant", "asarray")
+
+
+def _array(constant: dict[int, Any], x: Any) -> Any:
+    return constant[x] if type(x) is Ref else [_array(constant, part) for part in x] if type(x) is list else x
+
+
+def _scalar_static(static: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in static.items() if key != "shape"}
+
+
+# -------------------------------------------------------------------------------------------------------------- share
+
+COMMUTATIVE = ("add", "multiply", "maximum", "minimum", "equal", "not_equal", "bitwise_and", "bitwise_or", "bitwise_xor", "logical_and", "logical_or")
+
+
+def share(program: Program) -> Program:
+    """The same call on the same values is made once. Random bits are a function of their address, so they may be shared too."""
+    w = _Writer(program)
+    made: dict[Any, tuple[Ref, ...]] = {}
+    for i in program.body:
+        i = replace(i, args=tuple(w.now(x) for x in i.args))
+        args = tuple(sorted(map(_frozen, i.args), key=repr)) if i.name in COMMUTATIVE else _frozen(list(i.args))
+        key = (i.name, args, _frozen(i.static), tuple(w.values[out] for out in i.outs))
+        if i.program is None and i.name != "constant" and key in made:
+            w.renamed.update(zip(i.outs, made[key], strict=True))
+        else:
+            made[key] = i.outs
+            w.keep(i)
+    return w.done()
+
+
+def _frozen(x: Any) -> Any:
+    """x as something hashable that tells 1 from 1.0 and −0.0 from 0.0."""
+    if isinstance(x, dict):
+        return tuple((key, _frozen(value)) for key, value in sorted(x.items()))
+    if isinstance(x, list | tuple):
+        return tuple(map(_frozen, x))
+    if isinstance(x, slice):
+        return ("slice", x.start, x.stop, x.step)
+    if type(x) is float:
+        return (float, x, math.copysign(1.0, x))
+    return (type(x), x) if isinstance(x, int | bool) else _named(x)
+
+
+def _named(x: Any) -> Any:
+    try:
+        return ("dtype", dtype_name(x)) if not isinstance(x, str) and x is not None else x
+    except TypeError:
+        return x if _hashable(x) else id(x)
+
+
+def _hashable(x: Any) -> bool:
+    try:
+        hash(x)
+    except TypeError:
+        return False
+    return True
+
+
+# --------------------------------------------------------------------------------------------------- what others ask for
+
+ELEMENTWISE = frozenset(
+    """acos acosh add asin asinh atan atan2 atanh bitwise_and bitwise_invert bitwise_left_shift bitwise_or bitwise_right_shift
+    bitwise_xor ceil clip copysign cos cosh divide equal exp expm1 floor floor_divide greater greater_equal hypot isfinite isinf isnan less
+    less_equal log log10 log1p log2 logaddexp logical_and logical_not logical_or logical_xor maximum minimum multiply negative
+    nextafter not_equal pow reciprocal remainder round sign signbit sin sinh sqrt subtract tan tanh trunc where abs astype erf erfc
+    lgamma digamma trigamma""".split()
+)
+
+
+__all__ = ["COMMUTATIVE", "ELEMENTWISE", "fold", "inlined", "settle", "share", "simplify"]

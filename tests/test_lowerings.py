@@ -1,0 +1,221 @@
+"""Lowerings keep the meaning of a Program: random programs by every lowering against the reference interpreter, and each pass alone.
+
+A random program draws shapes, dtypes, axes, broadcasting, views, donation, aliasing inputs, repeated outputs and constants.
+"""
+
+import numpy as np
+import pytest
+
+import ann
+from backends import jit, tree
+from backends.compile import first_difference
+from backends.numpy.lower import NumPyRun
+from backends.program import passes
+
+PROGRAMS = 150
+LOWERINGS = {"numpy": NumPyRun}
+
+
+def draw(seed):
+    """(f, arrays, donated places): a random function of some arrays, on any namespace of the standard."""
+    r = np.random.default_rng(seed)
+    n, m, k = (int(r.choice(c)) for c in ([1, 2, 5, 33], [1, 3, 4, 17], [1, 2, 6]))
+    if seed % 10 == 0:
+        n = 0
+    if seed % 7 == 0:
+        n, m = 700, 64  # blocks of rows
+    dtype = "float32" if seed % 3 else "float64"
+    shapes = [(n, m), (m,), (n, m), (m, k), (n, 1), (), (n, m, k)]
+    arrays = [np.asarray(r.normal(size=s), dtype=dtype) for s in shapes] + [r.integers(0, 5, size=(n, m)), r.integers(0, max(n, 1), size=(4,))]
+    steps = [(str(r.choice(list(STEPS))), r.integers(0, 1 << 30, size=4).tolist()) for _ in range(int(r.integers(3, 25)))]
+    picks = r.integers(0, 1 << 30, size=6).tolist()
+
+    def f(*xs):
+        xp = ann.namespace(*xs)
+        pool, ints = list(xs[:7]), [xs[7]]
+        for name, numbers in steps:
+            try:
+                made = STEPS[name](xp, pool, ints, xs[8], numbers)
+            except Unfit:
+                continue
+            for y in made if isinstance(made, tuple | list) else (made,):
+                pool.append(y)
+        chosen = [pool[p % len(pool)] for p in picks] + pool[-3:]
+        return {"chosen": chosen, "again": chosen[0], "twice": pool[-1]}
+
+    donated = tuple(range(0, 7, 2)) if seed % 2 else ()
+    return f, arrays, donated
+
+
+class Unfit(Exception):
+    """The arrays drawn do not fit the step."""
+
+
+def pick(pool, number, fits=lambda x: True):
+    found = [x for x in pool if fits(x)]
+    if not found:
+        raise Unfit
+    return found[number % len(found)]
+
+
+def broadcastable(pool, numbers):
+    a = pick(pool, numbers[0])
+
+    def fits(b):
+        return all(p == q or 1 in (p, q) for p, q in zip(a.shape[::-1], b.shape[::-1], strict=False)) and b.size * a.size < 10**8
+
+    return a, pick(pool, numbers[1], fits)
+
+
+def unary(name, scale=0.5):
+    return lambda xp, pool, ints, index, k: getattr(xp, name)(xp.tanh(pick(pool, k[0])) * scale)
+
+
+def binary(name):
+    def step(xp, pool, ints, index, k):
+        a, b = broadcastable(pool, k)
+        return getattr(xp, name)(xp.tanh(a), xp.tanh(b) if name != "divide" else 2.5 + xp.tanh(b))
+
+    return step
+
+
+def reduction(name):
+    def step(xp, pool, ints, index, k):
+        x = pick(pool, k[0], lambda x: x.ndim > 0 and 0 not in x.shape)
+        axes = [None, -1, 0, tuple(range(x.ndim)), tuple(range(x.ndim))[:2]][k[1] % 5]
+        return getattr(xp, name)(xp.tanh(x), axis=axes, keepdims=bool(k[2] % 2))
+
+    return step
+
+
+def matmul(xp, pool, ints, index, k):
+    a = pick(pool, k[0], lambda x: x.ndim >= 2)
+    b = pick(pool, k[1], lambda x: x.ndim == 2 and x.shape[0] == a.shape[-1])
+    return xp.tanh(a @ b)
+
+
+def product_back(xp, pool, ints, index, k):
+    a = pick(pool, k[0], lambda x: x.ndim == 2)
+    b = pick(pool, k[1], lambda x: x.ndim == 2 and x.shape[0] == a.shape[0])
+    return xp.tanh(a.mT @ b)
+
+
+def sliced(xp, pool, ints, index, k):
+    x = pick(pool, k[0], lambda x: x.ndim >= 1 and x.shape[0] > 0)
+    return [x[::2, ...], x[-1:, ...], x[..., None], x[0, ...], x[::-1, ...], x[1:, ...]][k[1] % 6]
+
+
+def rebound(xp, pool, ints, index, k):
+    x = xp.asarray(pick(pool, k[0], lambda x: x.ndim >= 1 and x.shape[0] > 0), copy=True)
+    if k[1] % 2:
+        x += 1.0
+    else:
+        x[0, ...] = 0.25
+    return x
+
+
+def where(xp, pool, ints, index, k):
+    a, b = broadcastable(pool, k)
+    return [xp.where(a > 0.1, a, b), xp.where(a > 0.0, a, 0.0), xp.where(a > b, xp.zeros_like(a), a), xp.astype(a > 0, a.dtype) * a][k[2] % 4]
+
+
+def chosen_rows(xp, pool, ints, index, k):
+    x = pick(pool, k[0], lambda x: x.ndim >= 1 and x.shape[0] > 4)
+    return xp.take(x, index % 5, axis=0)
+
+
+def onehot(xp, pool, ints, index, k):
+    x = pick(pool, k[0])
+    classes = xp.arange(5, dtype=ints[0].dtype)
+    return xp.sum(xp.astype(ints[0][..., None] == classes, x.dtype), axis=-1) + 0.0 * xp.sum(x, dtype=x.dtype)
+
+
+def folded(xp, pool, ints, index, k):
+    from backends.gaps import fold, windows
+
+    x = pick(pool, k[0], lambda x: x.ndim == 3 and x.shape[1] >= 3)
+    stride = 1 + k[1] % 2
+    view = windows(x, size=(2,), strides=(stride,), dilations=(1,))
+    return fold(xp.tanh(view), shape=(x.shape[1],), strides=(stride,), dilations=(1,))
+
+
+STEPS = {
+    **{name: unary(name) for name in ("exp", "expm1", "log1p", "sin", "cos", "tanh", "atan", "asinh", "abs", "negative", "square", "floor", "sign")},
+    **{name: binary(name) for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "atan2", "hypot", "logaddexp")},
+    **{name: reduction(name) for name in ("sum", "mean", "max", "min")},
+    "matmul": matmul, "product_back": product_back, "sliced": sliced, "rebound": rebound, "where": where, "rows": chosen_rows, "onehot": onehot, "folded": folded,
+    "scaled": lambda xp, pool, ints, index, k: pick(pool, k[0]) * (k[1] % 7 - 3.0),
+    "scaled by 0-d": lambda xp, pool, ints, index, k: pick(pool, k[0]) * pick(pool, k[1], lambda x: x.ndim == 0),
+    "power": lambda xp, pool, ints, index, k: xp.tanh(pick(pool, k[0])) ** [2, 3, 2.0][k[1] % 3],
+    "transposed": lambda xp, pool, ints, index, k: pick(pool, k[0], lambda x: x.ndim >= 2).mT,
+    "flat": lambda xp, pool, ints, index, k: xp.reshape(pick(pool, k[0]), (-1,) if pick(pool, k[0]).size else (0,)),
+    "stacked": lambda xp, pool, ints, index, k: xp.stack([pick(pool, k[0]), pick(pool, k[0]) * 2.0], axis=0),
+    "joined": lambda xp, pool, ints, index, k: xp.concat([pick(pool, k[0], lambda x: x.ndim > 0), pick(pool, k[0], lambda x: x.ndim > 0)], axis=-1),
+    "spread": lambda xp, pool, ints, index, k: xp.broadcast_to(pick(pool, k[0], lambda x: x.ndim == 1), (3, pick(pool, k[0], lambda x: x.ndim == 1).shape[0])),
+    "moved": lambda xp, pool, ints, index, k: xp.moveaxis(pick(pool, k[0], lambda x: x.ndim == 3), 0, 2),
+    "filled": lambda xp, pool, ints, index, k: xp.full_like(pick(pool, k[0]), 0.5) + xp.ones_like(pick(pool, k[0])),
+    "best": lambda xp, pool, ints, index, k: xp.astype(xp.argmax(pick(pool, k[0], lambda x: x.ndim > 0 and 0 not in x.shape), axis=-1), pool[0].dtype),
+    "rule of ours": lambda xp, pool, ints, index, k: [ann.softmax, ann.gelu, ann.softplus, ann.relu][k[1] % 4](pick(pool, k[0], lambda x: x.ndim > 0 and 0 not in x.shape)),
+}  # fmt: skip
+
+
+def agree(found, meant, dtype):
+    rtol = 1e-11 if dtype == "float64" else 2e-5
+    for x, y in zip(tree.leaves(found), tree.leaves(meant), strict=True):
+        assert x.shape == y.shape and x.dtype == y.dtype
+        np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol * max(1.0, float(np.abs(y).max())) if y.size else 0)
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("seed", [*range(PROGRAMS), *(pytest.param(seed, marks=pytest.mark.full) for seed in range(PROGRAMS, 10 * PROGRAMS))])
+def test_a_random_program_by_every_lowering(lowering, seed):
+    f, arrays, donated = draw(seed)
+    with np.errstate(all="ignore"):
+        program = jit(f, donate=donated).trace(*arrays)
+        meant = program.run([np.array(x) for x in arrays])
+        run = LOWERINGS[lowering](program)
+        given = [np.array(x) for x in arrays]
+        found = run(given)
+        agree(found, meant, arrays[0].dtype.name)
+        if not donated:
+            for x, y in zip(given, arrays, strict=True):
+                np.testing.assert_array_equal(x, y)  # nothing of the user's is written to
+        again = run([np.array(x) for x in arrays])
+        agree(again, meant, arrays[0].dtype.name)
+        for x, y in zip(found, meant, strict=True):
+            if not donated:
+                np.testing.assert_array_equal(np.isnan(x), np.isnan(y))
+        assert first_difference(program, [np.array(x) for x in arrays]) == ""
+
+
+@pytest.mark.parametrize("name", ["settle", "fold", "share", "simplify"])
+@pytest.mark.parametrize("seed", range(0, PROGRAMS, 6))
+def test_a_pass_keeps_the_meaning(name, seed):
+    f, arrays, _ = draw(seed)
+    with np.errstate(all="ignore"):
+        program = jit(f).trace(*arrays)
+        after = getattr(passes, name)(program)
+        agree(after.run(arrays), program.run(arrays), arrays[0].dtype.name)
+        assert len(after.body) <= len(program.body) or name in ("settle", "simplify")
+
+
+def test_aliasing_inputs_are_told_apart_when_one_is_donated():
+    f = jit(lambda p, q: (p * 2.0, q + 1.0), donate=0)
+    x = np.arange(5.0)
+    a, b = f(x, x)
+    np.testing.assert_array_equal(a, 2.0 * np.arange(5.0))
+    np.testing.assert_array_equal(b, np.arange(5.0) + 1.0)
+    whole = np.arange(10.0)
+    a, b = f(whole[:5], whole[2:7])
+    np.testing.assert_array_equal(a, 2.0 * np.arange(5.0))
+    np.testing.assert_array_equal(b, np.arange(2.0, 7.0) + 1.0)
+
+
+def test_results_are_fresh_memory():
+    f = jit(lambda x: (x + 1.0, x * 2.0))
+    x = np.arange(5.0)
+    a = f(x)
+    kept = [y.copy() for y in a]
+    f(x * 100.0)
+    for y, was in zip(a, kept, strict=True):
+        np.testing.assert_array_equal(y, was)
