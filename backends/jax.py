@@ -11,6 +11,7 @@ import numpy
 
 from backends.backend import BackendUnavailable
 from backends.library import Library
+from backends.program import Ref
 
 
 class Compiled:
@@ -19,11 +20,13 @@ class Compiled:
     def __init__(self, program: Any):
         self.captured = program.captured
         self.size = len(program.body)
-        bare = replace(program, captured=())
+        self.outputs = program.outputs
+        bare = replace(program, captured=(), outputs=tuple(y for y in program.outputs if type(y) is Ref))
         self.run = jax.jit(lambda *arrays: bare.run(arrays))
 
     def __call__(self, arrays: list[Any]) -> list[Any]:
-        return self.run(*arrays, *self.captured)  # type: ignore[no-any-return]
+        made = iter(self.run(*arrays, *self.captured))
+        return [next(made) if type(y) is Ref else y for y in self.outputs]
 
     def explain(self) -> str:
         return f"jax: {self.size} instructions under jax.jit"
