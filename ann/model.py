@@ -79,12 +79,12 @@ class Model:
         """Whether the parameters have been drawn."""
         return self._built is not None
 
-    def _build(self, inputs: Tree) -> None:
-        """Draw the parameters for a tree of Inputs."""
+    def _build(self, inputs: Tree, given: dict[str, Any] | None = None) -> None:
+        """Draw the parameters for a tree of Inputs; or take those given by a file."""
         if self.backend is None:
             self.backend = backends.get(dtype=self.dtype)
         self._input = tree.map(_as_integers, inputs, self._reads_indices(inputs))
-        built = build(self.net, self._input, Stream(self.seed), self.backend, self.dtype)
+        built = build(self.net, self._input, Stream(self.seed), self.backend, self.dtype, given)
         self._now = (built.params, built.state, None, 0)
         self._built = dataclasses.replace(built, params=None, state=None)  # the first values are not held on to
         self._frozen = ()
@@ -723,13 +723,13 @@ def load(path: str | os.PathLike[str], *, backend: Any = None, custom: Iterable[
     try:
         config = json.loads(metadata["ann.model"])
         model = Model(registry.decode(config["net"], known), backend=backend, dtype=config["dtype"], seed=config["counters"]["seed"], name=config["name"])
-        model._build(registry.decode(config["input"], known))
+        model._build(registry.decode(config["input"], known), tensors)
         if "compiled" in config:
             model.compile(**registry.decode(config["compiled"], known))
         model._fill(path, tensors, config["counters"])
     except (files.FileError, registry.UnknownName, backends.BackendUnavailable):
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise files.FileError(f"{path}: the model's description is damaged: {type(error).__name__}: {error}") from error
     return model
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+import numbers
 from collections.abc import Iterable
 from typing import Any
 
@@ -39,6 +40,8 @@ def encode(value: Any, arrays: dict[str, Any] | None = None) -> Any:
         return {"float": str(value)}  # JSON has no name for it
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, numbers.Integral):  # of NumPy
+        return int(value)
     if isinstance(value, tuple | list):
         return {"tuple" if isinstance(value, tuple) else "list": [encode(part, arrays) for part in value]}
     if isinstance(value, dict):

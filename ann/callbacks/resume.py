@@ -100,7 +100,7 @@ class BackupAndRestore(Callback):
             for name, callback in self._others().items():
                 if name in content["callbacks"]:
                     callback.set_state(content["callbacks"][name])
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except (LookupError, TypeError, AttributeError, RecursionError, json.JSONDecodeError) as error:
             raise files.FileError(f"{self.path}: the description of the training is damaged: {type(error).__name__}: {error}") from error
         then, now = content["environment"], _environment(be)
         if then != now:

@@ -17,6 +17,7 @@ from ann.layers.layer import Context, Input, Layer, automatic_names
 from backends import tree
 
 Tree = Any
+SIGNS = ("add", "sub", "mul", "truediv", "matmul", "pow")
 
 
 class Node:
@@ -64,6 +65,11 @@ class Operator(Layer):
     left: float | None = None
     right: float | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sign not in (*SIGNS, "neg"):  # what a file names is looked up here
+            raise ValueError(f"Operator: sign is one of {', '.join(SIGNS)}, neg; {self.sign!r} came")
+
     def call(self, x: Any, ctx: Context) -> Any:
         operands = x if isinstance(x, list | tuple) else [self.left, x] if self.left is not None else [x, self.right] if self.right is not None else [x]
         return getattr(operator, self.sign)(*operands)
@@ -93,7 +99,7 @@ def _number(sign: str, y: Any) -> float:
 
 
 for _class in (Node, Input):
-    for _sign in ("add", "sub", "mul", "truediv", "matmul", "pow"):
+    for _sign in SIGNS:
         setattr(_class, f"__{_sign}__", _binary(_sign))
         setattr(_class, f"__r{_sign}__", _reflected(_sign))
     _class.__neg__ = lambda x: Node(Operator("neg"), x)  # type: ignore[operator, method-assign, assignment, union-attr]

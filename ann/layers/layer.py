@@ -357,11 +357,11 @@ def _misfit(ctx: Context, path: str, held: tuple[int, ...], wanted: tuple[int, .
 
 
 class Build(_Run):
-    """The first pass, on abstract arrays: draws the parameters, and notes the shape of each output."""
+    """The first pass, on abstract arrays: draws the parameters (or takes those given), and notes the shape of each output."""
 
-    def __init__(self, net: Layer, stream: Stream, be: backends.Backend, dtype: str):
+    def __init__(self, net: Layer, stream: Stream, be: backends.Backend, dtype: str, given: dict[str, Any] | None):
         super().__init__(net, {}, {}, training=True, random=None)
-        self.stream, self.be, self.dtype = stream, be, dtype
+        self.stream, self.be, self.dtype, self.given = stream, be, dtype, given
         self.like: Any = None
         self.constraints: dict[str, Any] = {}
         self.outputs: list[tuple[str, Layer, Any]] = []
@@ -388,22 +388,27 @@ class Build(_Run):
         if self.shapes.setdefault(path, shape) != shape:
             raise ValueError(f"{ctx._who}: {path!r} is asked for with shape {shape} and with {self.shapes[path]}")
         if path not in self.drawn:
-            self.drawn[path] = self._draw(path, shape, init)
+            self.drawn[path] = self._draw("params", path, shape, init)
             if constraint is not None:
                 self.constraints[path] = constraint
         return self._abstract(shape)
 
     def running(self, ctx: Context, path: str, shape: tuple[int, ...], init: Any) -> Array:
         if path not in self.running_values:
-            self.running_values[path] = self._draw(path, shape, init)
+            self.running_values[path] = self._draw("state", path, shape, init)
         self.state.setdefault(path, self._abstract(shape))
         return self.state[path]
 
-    def _draw(self, path: str, shape: tuple[int, ...], init: Any) -> Array:
-        stream = self.stream
-        for part in path.split("/"):
-            stream = stream[part]
-        drawn = initializers.get(init)(shape, stream)
+    def _draw(self, kind: str, path: str, shape: tuple[int, ...], init: Any) -> Array:
+        if self.given is not None:
+            drawn = self.given.get(f"{kind}/{path}")
+            if drawn is None or tuple(drawn.shape) != shape:
+                raise ValueError(f"{kind}/{path}: shape {shape} is wanted, {'nothing' if drawn is None else tuple(drawn.shape)} is given")
+        else:
+            stream = self.stream
+            for part in path.split("/"):
+                stream = stream[part]
+            drawn = initializers.get(init)(shape, stream)
         return self.be.library.put(backends.host.asarray(drawn, dtype=self.dtype), self.be.device, None)
 
     def _abstract(self, shape: tuple[int, ...]) -> Array:
@@ -432,8 +437,11 @@ class Built:
     ends: list[tuple[str, Layer, bool]]  # for each of them the layer that made it, and whether that layer makes nothing else
 
 
-def build(net: Layer, x: Any, seed: int | Stream = 0, backend: Any = None, dtype: str | None = None) -> Built:
-    """Run the network once on abstract arrays like x, and draw its parameters."""
+def build(net: Layer, x: Any, seed: int | Stream = 0, backend: Any = None, dtype: str | None = None, given: dict[str, Any] | None = None) -> Built:
+    """Run the network once on abstract arrays like x, and draw its parameters and running values.
+
+    given: {"params/dense/kernel": …, "state/…": …}, host arrays to take instead; nothing is allocated for those that do not fit.
+    """
     leaves = tree.leaves(x)
     arrays = [leaf for leaf in leaves if not isinstance(leaf, Input) and hasattr(leaf, "dtype")]
     be = backends.get(backend) if backend is not None or not arrays else backends.of(arrays[0])
@@ -450,7 +458,7 @@ def build(net: Layer, x: Any, seed: int | Stream = 0, backend: Any = None, dtype
         name = str(leaf.dtype).rpartition(".")[2]
         return Spec((2, *leaf.shape[1:]) if leaf.ndim else (), dtype if name.startswith("float") else name)  # no shape depends on the batch
 
-    run = Build(net, stream["init"], be, dtype)
+    run = Build(net, stream["init"], be, dtype, given)
 
     def first_pass(x: Any) -> Any:
         run.like = tree.leaves(x)[0]
