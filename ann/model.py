@@ -7,6 +7,7 @@ import json
 import math
 import os
 import secrets
+import signal
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,6 +20,7 @@ from ann.layers.layer import Input, Layer, _Run, as_layer, build, walk
 from ann.training import data
 from ann.training.loop import Loop, Rows, check_callbacks
 from ann.training.progress import Progress, Scores
+from ann.training.signals import Deferred
 from ann.training.step import Tally, Task, make_task, training_step
 from backends import library_of, namespace, tree
 from backends.stream import Stream
@@ -65,7 +67,10 @@ class Model:
         self._input: Any = None  # the tree of Inputs that the network was built for
         self._built: Any = None
         self._chosen = backend is not None  # whether the backend is settled: by name, or by the first data
-        # The whole of what training changes, replaced in one assignment: an interrupt leaves the old or the new.
+        self._programs: dict[Any, Any] = {}  # functions under jit, by what they are for
+        self._under_jit = True
+        self._mid_step = False
+        # The whole of what training changes, replaced in one assignment.
         self._now: tuple[Tree, Tree, Tree, int] = ({}, {}, None, 0)
         self._frozen = ()
         self._epochs = 0
@@ -86,6 +91,7 @@ class Model:
         self._input = tree.map(_as_integers, inputs, self._reads_indices(inputs))
         built = build(self.net, self._input, Stream(self.seed), self.backend, self.dtype, given)
         self._now = (built.params, built.state, None, 0)
+        self._programs = {}
         self._built = dataclasses.replace(built, params=None, state=None)  # the first values are not held on to
         self._frozen = ()
         if self._compiled is not None:
@@ -155,6 +161,7 @@ class Model:
         assert self._compiled is not None
         chosen = self._compiled
         self._task = None
+        self._programs = {}
         if chosen["loss"] is not None:
             self._task = make_task(self.net, self._built, self.outputs, chosen["loss"], chosen["loss_weights"], chosen["metrics"])
         params, state, _, step = self._now
@@ -235,7 +242,11 @@ class Model:
         validate = None
         if validation_data is not None:
             validate = lambda: {f"val_{name}": value for name, value in self._evaluate(*validation_data, batch_size=batch_size).items()}
-        Loop(self, source, validate, epochs, [*check_callbacks(callbacks), history, Progress(verbose)], verbose).run()
+        self._under_jit = jit
+        try:
+            Loop(self, source, validate, epochs, [*check_callbacks(callbacks), history, Progress(verbose)], verbose).run()
+        finally:
+            self._under_jit = True
         return history
 
     def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None) -> Scores:
@@ -247,20 +258,38 @@ class Model:
         y = self._targets(y, "y")
         w = self._weights(self._rows(x, y), y, sample_weight, None)
         tally = Tally(self._need_task("train_on_batch", y))
-        tally.add(self._advance(self._step(), Stream(self.seed), x, y, w))
+        with Deferred(signal.SIGINT):
+            tally.add(self._advance(self._step(), x, y, w))
         return Scores(tally.values())
 
     def _step(self) -> Callable[..., Any]:
+        """The training step for what compile chose and what is frozen, compiled once for all fits; it writes in place."""
         assert self._compiled is not None and self._task is not None
-        return training_step(self._task, self._compiled["optimizer"], self._is_frozen, self._built.constraints)
+        optimizer, held = self._compiled["optimizer"], self._held
+        step = training_step(self._task, optimizer, held.__contains__, self._built.constraints, Stream(self.seed)["train"])
+        if not self._under_jit:
+            return step
+        return self._program(("step", optimizer, held, self.seed), lambda: backends.jit(step, donate=(0, 1, 2)))
 
-    def _advance(self, step: Callable[..., Any], stream: Stream, x: Tree, y: Tree, w: Any) -> dict[str, Any]:
+    def _program(self, key: Any, make: Callable[[], Any]) -> Any:
+        """A function under jit that the model keeps, until it is compiled or built anew."""
+        if key not in self._programs:
+            self._programs[key] = make()
+        return self._programs[key]
+
+    def _advance(self, step: Callable[..., Any], x: Tree, y: Tree, w: Any) -> dict[str, Any]:
         params, state, slots, number = self._now
-        trainable, fixed = self._split(params)
-        trainable, state, slots, terms = step(trainable, fixed, state, slots, x, y, w, stream["train"].at(number))
-        merged = tree.merge(trainable, fixed) if tree.leaves(fixed) else trainable
-        self._now = (_in_order(merged, params), state, slots, number + 1)
+        self._mid_step = True  # what was donated may be half written until the step returns
+        params, state, slots, terms = step(params, state, slots, x, y, w, number)
+        self._now = (params, state, slots, number + 1)
+        self._mid_step = False
         return terms  # type: ignore[no-any-return]
+
+    def _snapshot(self) -> tuple[Tree, Tree, Tree, int]:
+        """Copies of all that training changes."""
+        params, state, slots, number = self._now
+        params, state, slots = tree.map(lambda a: namespace(a).asarray(a, copy=True), (params, state, slots))
+        return params, state, slots, number
 
     # ------------------------------------------------------------------------------------------------- targets
 
@@ -373,10 +402,10 @@ class Model:
     def _evaluate(self, x: Tree, y: Tree, w: Any = None, *, batch_size: int = 256) -> dict[str, float]:
         assert self._task is not None
         params, state, _, _ = self._now
-        tally = Tally(self._task)
+        tally, task = Tally(self._task), self._task
+        terms = self._program("terms", lambda: backends.jit(lambda params, state, x, y, w: task.terms(y, task.run(params, state).output(x), w)[1]))
         for start, stop in data.batches(data.length(x, "x"), batch_size):
-            batch = [data.rows(part, start, stop) for part in (x, y, w or {})]
-            tally.add(self._task.terms(batch[1], self._task.run(params, state).output(batch[0]), batch[2])[1])
+            tally.add(terms(params, state, *(data.rows(part, start, stop) for part in (x, y, w or {}))))
         return tally.values()
 
     def __call__(self, x: Any) -> Any:
@@ -384,11 +413,15 @@ class Model:
         if any(isinstance(leaf, Node | Input) for leaf in tree.leaves(x)):
             raise TypeError("a Model holds its own weights and is no layer; its layers are model.net: model.net(node) uses them in another graph, with new weights")
         x = self._enter(x, finite=False)
-        return _Run(self.net, *self._now[:2]).output(x)
+        return self._output(x)
+
+    def _output(self, x: Any) -> Any:
+        net = self.net
+        return self._program("output", lambda: backends.jit(lambda params, state, x: _Run(net, params, state).output(x)))(*self._now[:2], x)
 
     def predict(self, x: Any, batch_size: int = 256) -> Any:
         """The network's output for every row, in the library and on the device of x (lists and frames give NumPy)."""
-        return self._predict(x, batch_size, lambda x: _Run(self.net, *self._now[:2]).output(x))
+        return self._predict(x, batch_size, self._output)
 
     def predict_proba(self, x: Any, batch_size: int = 256) -> Any:
         """Probabilities: the outputs through the link of the loss (softmax, sigmoid)."""
@@ -407,8 +440,11 @@ class Model:
         return self._predict(x, batch_size, decide)
 
     def _linked(self, task: Task, x: Any) -> Any:
-        z = task.run(*self._now[:2]).output(x)
-        return tree.fill(z, list(task.predictions(z).values()))
+        def linked(params: Tree, state: Tree, x: Any) -> Any:
+            z = task.run(params, state).output(x)
+            return tree.fill(z, list(task.predictions(z).values()))
+
+        return self._program("linked", lambda: backends.jit(linked))(*self._now[:2], x)
 
     def _predict(self, x: Any, batch_size: int, f: Callable[[Any], Any]) -> Any:
         entered = self._enter(x)
@@ -614,6 +650,10 @@ class Model:
             return markup.table(["Model, not built"], [[repr(part)] for part in getattr(self.net, "layers", [self.net])])
         title, (head, *lines), total = self._layers()
         return markup.table(head, lines, f"{title}: {total}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: all but the compiled programs, which the copy makes anew."""
+        return {**self.__dict__, "_programs": {}}
 
     def __repr__(self) -> str:
         where = self.backend.name if self.backend else "no backend yet"

@@ -84,7 +84,7 @@ class Loop:
     def run(self) -> None:
         saved_on_signal = any(type(callback).on_interrupt is not Callback.on_interrupt for callback in self.callbacks)
         self.model.stop_training = False
-        self.good = self.model._now
+        self.good = self.model._snapshot()  # a compiled step writes in place
         try:
             with Deferred(signal.SIGINT, *([signal.SIGTERM] if saved_on_signal else [])) as self.signals:
                 self.tell("on_train_begin", {})
@@ -97,6 +97,10 @@ class Loop:
                         raise
                     print(error)
             self.tell("on_train_end", {})
+        except BaseException:
+            if self.model._mid_step and self.good is not None:  # a second Ctrl-C, an error of memory: the step is half done
+                self.model._now, self.model._mid_step = self.good, False
+            raise
         finally:
             for callback in self.callbacks:
                 callback.loop = None  # it holds the data
@@ -113,7 +117,7 @@ class Loop:
                 for listener in self.batch_listeners:
                     listener.on_train_batch_begin(self.batch, {})
                 step = model._step()  # they may have changed the learning rate
-            self.tally.add(model._advance(step, stream, *batch))
+            self.tally.add(model._advance(step, *batch))
             number, self.batch = self.batch, self.batch + 1
             if self.batch_listeners:
                 logs = Logs(self)
@@ -146,7 +150,7 @@ class Loop:
                 f"fit: {wrong} in epoch {self.epoch + 1}, by step {step}, at learning rate {rate:g}. The parameters are those of step "
                 f"{self.good[3]}, the last that was finite. A smaller learning rate, or ann.Adam(global_clipnorm=1.0), usually helps."
             )
-        self.good = model._now
+        self.good = model._snapshot()
         return values
 
     def _not_finite(self) -> str:

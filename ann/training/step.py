@@ -19,6 +19,7 @@ from ann.layers.basic import Activation
 from ann.layers.layer import Built, Function, Layer, _Run
 from backends import library_of, namespace, tree
 from backends.gaps import device
+from backends.stream import Stream
 
 Array = Any
 Tree = Any
@@ -144,21 +145,27 @@ def _rows(x: Array) -> int:
     return int(x.shape[0])
 
 
-def training_step(task: Task, optimizer: Any, frozen: Callable[[str], bool], constraints: dict[str, Any]) -> Callable[..., Any]:
-    """step(params, fixed, state, slots, x, y, w, random) → (params, state, slots, terms)."""
+def training_step(task: Task, optimizer: Any, frozen: Callable[[str], bool], constraints: dict[str, Any], stream: Stream) -> Callable[..., Any]:
+    """step(params, state, slots, x, y, w, number) → (params, state, slots, terms): pure, to be run eagerly or under jit.
 
-    def step(params: Tree, fixed: Tree, state: Tree, slots: Tree, x: Tree, y: Tree, w: Tree, random: Any) -> Any:
+    Frozen parameters pass through. number: which step it is, an integer or a 0-d array; it addresses the random numbers.
+    """
+
+    def step(params: Tree, state: Tree, slots: Tree, x: Tree, y: Tree, w: Tree, number: Any) -> Any:
+        flat = tree.flatten(params)
+        fixed = tree.unflatten({path: p for path, p in flat.items() if frozen(path)})
+        learning = tree.unflatten({path: p for path, p in flat.items() if not frozen(path)})
+
         def objective(p: Tree, fixed: Tree, state: Tree, x: Tree, y: Tree, w: Tree) -> Any:
-            run = task.run(tree.merge(p, fixed), state, training=True, random=random, frozen=frozen)
+            run = task.run(tree.merge(p, fixed), state, training=True, random=stream.at(number), frozen=frozen)
             z = run.output(x)
             total, terms = task.terms(y, z, w, run.penalty)
             return total, (terms, tree.unflatten(run.state))
 
-        (_, (terms, after)), gradients = value_and_grad(objective, has_aux=True)(params, fixed, state, x, y, w)
-        params, slots = optimizer.step(params, gradients, slots)
-        if constraints:
-            params = tree.unflatten({path: constraints[path](p) if path in constraints else p for path, p in tree.flatten(params).items()})
-        return params, after, slots, terms
+        (_, (terms, after)), gradients = value_and_grad(objective, has_aux=True)(learning, fixed, state, x, y, w)
+        learning, slots = optimizer.step(learning, gradients, slots)
+        new = flat | {path: constraints[path](p) if path in constraints else p for path, p in tree.flatten(learning).items()}
+        return tree.unflatten(new), after, slots, terms
 
     return step
 
