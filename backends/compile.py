@@ -44,8 +44,8 @@ class Compiled:
 class Jitted:
     """A function under jit. `traces` counts how often it was traced, `programs` are the programs it has."""
 
-    def __init__(self, f: Callable[..., Any], donate: Any, static: Any, check: bool):
-        self.f, self.check = f, check
+    def __init__(self, f: Callable[..., Any], donate: Any, static: Any, check: bool, lowering: str | None):
+        self.f, self.check, self.lowering = f, check, lowering
         functools.update_wrapper(self, f, updated=())
         self.donate = _positions(f, donate, "donate")
         self.static = _positions(f, static, "static")
@@ -125,7 +125,7 @@ class Jitted:
             self.traces += 1
             program, result = trace(self.f, args, kwargs, self.static, self.donate, library)
             numbers = tuple(k for k, x in enumerate(leaves) if type(x) in (int, float))
-            made = Compiled(program, _entered(program, library.lower(program), numbers), result, numbers)
+            made = Compiled(program, _entered(program, library.lower(program, self.lowering), numbers), result, numbers)
             self._compiled[key] = made
             if len(self._compiled) > MOST:
                 self._compiled.popitem(last=False)
@@ -135,13 +135,15 @@ class Jitted:
         """The result, after a comparison with the function itself. AssertionError names the first instruction that differs."""
         expected = tree.leaves(self.f(*args, **kwargs))
         copies = [_copy(x) for x in leaves]
-        difference = first_difference(made.program, _as_arrays(made.program, copies, made.numbers), expected)
+        difference = first_difference(made.program, _as_arrays(made.program, copies, made.numbers), expected, self.lowering)
         if difference:
             raise AssertionError(f"{self!r}: {difference}")
         return made.result(made.execute(leaves))
 
 
-def jit(f: Callable[..., Any] | None = None, *, donate: Any = (), static: Any = (), check: bool = False) -> Any:
+def jit(
+    f: Callable[..., Any] | None = None, *, donate: Any = (), static: Any = (), check: bool = False, lowering: str | None = None
+) -> Any:  # fmt: skip
     """f, traced once for each structure, shapes and dtypes of its arguments, and replayed as one compiled program.
 
     f: a function of trees (dicts, lists, tuples) of arrays and Python numbers, to trees. It must be pure: what is no array
@@ -150,16 +152,17 @@ def jit(f: Callable[..., Any] | None = None, *, donate: Any = (), static: Any = 
     donate: the arguments, by position or name, whose memory the result may take: their arrays are dead after the call, and
     the results that replace them are the same objects. static: arguments that are no arrays; each value has its own program.
     check=True: f itself runs beside the program, and AssertionError names the first instruction that differs.
+    lowering: None takes the fastest that can be had; a name ("native", "numpy", "replay") takes that one or raises.
     Called inside a gradient or another jit, f just runs, and becomes a part of that.
 
         step.traces        how often it was traced           step.trace(*args)     the Program; print it
         step.programs      its programs                      step.explain()        which lowering runs them, and why
     """
     if f is None:
-        return functools.partial(jit, donate=donate, static=static, check=check)
+        return functools.partial(jit, donate=donate, static=static, check=check, lowering=lowering)
     if not callable(f):
         raise TypeError(f"jit takes a function, {type(f).__name__} came")
-    return Jitted(f, donate, static, check)
+    return Jitted(f, donate, static, check, lowering)
 
 
 def trace(
@@ -315,7 +318,7 @@ def _as_arrays(program: Program, leaves: list[Any], numbers: tuple[int, ...]) ->
     return leaves
 
 
-def first_difference(program: Program, arrays: list[Any], expected: list[Any] | None = None) -> str:
+def first_difference(program: Program, arrays: list[Any], expected: list[Any] | None = None, lowering: str | None = None) -> str:
     """Where the lowering of a program and its meaning part, in words; "" where they agree to rounding."""
     from backends.program.show import formula
 
@@ -323,7 +326,7 @@ def first_difference(program: Program, arrays: list[Any], expected: list[Any] | 
     made = [out for i in program.body for out in i.outs]
     opened = replace(program, outputs=tuple(made), donated={})
     meant = opened.run([_copy(x) for x in arrays])
-    found = library.lower(opened)([_copy(x) for x in arrays])
+    found = library.lower(opened, lowering)([_copy(x) for x in arrays])
     for i in program.body:
         for out in i.outs:
             k = made.index(out)

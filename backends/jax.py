@@ -75,7 +75,9 @@ class Jax(Library):
     def fetch(self, x: Any) -> Any:
         return numpy.array(x)
 
-    def lower(self, program: Any) -> Any:
+    lowerings = ("jax", "replay")
+
+    def compile(self, program: Any, lowering: str | None) -> Any:
         return Compiled(program)
 
     def synchronize(self, device: Any) -> None:

@@ -66,8 +66,16 @@ class Library:
 
     # programs
 
-    def lower(self, program: Any) -> Callable[[list[Array]], list[Array]]:
-        """What runs a Program on arrays of this library; here the plain replay, instruction by instruction."""
+    lowerings: tuple[str, ...] = ("replay",)  # fastest first
+
+    def lower(self, program: Any, lowering: str | None = None) -> Callable[[list[Array]], list[Array]]:
+        """What runs a Program on arrays of this library: the lowering of this name, or None for the fastest that can be had."""
+        if lowering is not None and lowering not in self.lowerings:
+            raise ValueError(f"jit: {self.name} has the lowerings {', '.join(self.lowerings)}; {lowering!r} came")
+        return Replay(program) if lowering == "replay" else self.compile(program, lowering)
+
+    def compile(self, program: Any, lowering: str | None) -> Callable[[list[Array]], list[Array]]:
+        """One of the library's own lowerings; here there is none, and the replay serves."""
         return Replay(program)
 
     def place_of(self, x: Array) -> Any:

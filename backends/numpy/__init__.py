@@ -36,7 +36,9 @@ class NumPy(Library):
     def scalar(self, number: Any, dtype: str, device: Any) -> Any:
         return numpy.asarray(number, dtype=dtype)
 
-    def lower(self, program: Any) -> Any:
+    lowerings = ("numpy", "replay")
+
+    def compile(self, program: Any, lowering: str | None) -> Any:
         from backends.numpy.lower import NumPyRun  # at the first jit: not at import
 
         return NumPyRun(program)
