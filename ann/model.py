@@ -528,8 +528,9 @@ class Model:
         params, state, slots, step = self._now
         if self._compiled is None or slots is None:
             return
-        old, new = tree.flatten(slots), tree.flatten(self._compiled["optimizer"].init(self._split(params)[0]))
-        self._now = (params, state, tree.unflatten({path: old.get(path, value) for path, value in new.items()}), step)
+        old, new = tree.flatten(slots), self._compiled["optimizer"].init(self._split(params)[0])
+        kept = [old.get(path, value) for path, value in tree.flatten(new).items()]
+        self._now = (params, state, tree.fill(new, kept), step)
 
     @property
     def learning_rate(self) -> float:

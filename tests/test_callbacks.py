@@ -407,6 +407,18 @@ def test_notebook_output_is_one_escaped_table():
     assert "23 parameters" in "".join(Tags(m._repr_html_()).texts) and "0.25" in Tags(h._repr_html_()).texts
 
 
+def test_metrics_that_give_several_numbers_are_kept_and_not_drawn(tmp_path, capsys):
+    m = ann.Model([ann.Dense(3)], seed=0)
+    m.compile("adam", "categorical_crossentropy", metrics=[ann.metrics.Recall(average=None), "accuracy"])
+    h = m.fit(X, Y, epochs=2, verbose=1, callbacks=[TensorBoard(tmp_path), CSVLogger(tmp_path / "log.csv")])
+    assert np.shape(h["recall"]) == (2, 3) and "recall" not in repr(h) + capsys.readouterr().out and "accuracy" in repr(h)
+    assert str(h["recall"][0]) in "".join(Tags(h._repr_html_()).texts)
+    with pytest.raises(ValueError, match="no value 'recall' to monitor; there are loss, accuracy"):
+        m.fit(X, Y, verbose=0, callbacks=EarlyStopping("recall"))
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    h.plot()
+
+
 def test_history_is_pickled_without_the_model():
     h = fit(model())
     again = pickle.loads(pickle.dumps(h))

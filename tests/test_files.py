@@ -1,5 +1,6 @@
 """Files: what is written is read; what is damaged or hostile is refused; what was there is never lost."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -12,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ann import files
+import ann
+import backends
+from ann import files, registry
 
 ROOT = Path(__file__).parent.parent
 TENSORS = {"a/kernel": np.arange(6, dtype="float32").reshape(2, 3), "b": np.asarray(3.5), "empty": np.zeros((0, 4), dtype="int64"), "flag": np.array([True, False])}
@@ -233,3 +236,158 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path):
         assert np.all(tensors["w"] == float(metadata["i"]))
     files.write(tmp_path / "x", TENSORS, {})
     assert [p.name for p in tmp_path.iterdir()] == ["x"]  # what dead writers left is swept
+
+
+# ---------------------------------------------------------------------------------------------------------------- models
+
+
+@ann.primitive
+def cube_root_ish(x):
+    """y = x/(1 + x²)    dx = dy·(1 − x²)/(1 + x²)²"""
+    d = 1.0 + x * x
+    return x / d, lambda dy: dy * (1.0 - x * x) / (d * d)
+
+
+def small_weights(w):
+    xp = backends.namespace(w)
+    return 1e-3 * xp.sum(w * w)
+
+
+class Gate(ann.Layer):
+    inner: ann.Layer
+    strength: float = 0.5
+
+    def call(self, x, ctx):
+        return x * (1.0 - self.strength) + self.strength * self.inner(x, ctx)
+
+
+CUSTOM = [cube_root_ish, small_weights, Gate]
+X = np.random.default_rng(0).normal(size=(48, 6)).astype("float32")
+Y = {"class": np.arange(48) % 3, "size": X[:, :1]}
+
+
+def rich(backend=None):
+    """Schedules, a regularizer, a custom activation and layer, two outputs, shared weights, a frozen part, running values, dropout."""
+    x = ann.Input(6)
+    shared = ann.Dense(6, cube_root_ish, kernel_regularizer=small_weights, name="shared")
+    h = Gate(ann.Dense(6, "tanh"), strength=0.25)(shared(shared(x))) * 2.0 + x
+    h = ann.Dropout(0.2)(ann.BatchNormalization()(h))
+    m = ann.Model(x, {"class": ann.Dense(3)(h), "size": ann.Dense(1, trainable=False)(h)}, backend=backend, seed=3, name="rich")
+    rate = ann.schedules.PiecewiseConstantDecay([3, 6], [0.01, 0.005, 0.002])
+    m.compile(ann.AdamW(rate, amsgrad=True, global_clipnorm=1.0), {"class": "categorical_crossentropy", "size": ann.losses.Huber()}, {"class": ["accuracy"]}, {"size": 0.5})
+    m.freeze("gate*")
+    return m
+
+
+def same(a, b):
+    """Whether two models are equal in all that a file holds."""
+    assert a._counters() == b._counters() and a.name == b.name and a.dtype == b.dtype
+    assert registry.encode(a.net) == registry.encode(b.net) and registry.encode(a._compiled) == registry.encode(b._compiled)
+    mine, others = a._tensors(), b._tensors()
+    return mine.keys() == others.keys() and all(x.dtype == others[path].dtype and np.array_equal(x, others[path]) for path, x in mine.items())
+
+
+def test_a_rich_model_round_trips_and_trains_on_to_the_bit(backend, tmp_path):
+    m = rich(backend)
+    m.fit(X, Y, epochs=2, batch_size=24, verbose=0)
+    m.save(tmp_path / "m")
+    again = ann.load(tmp_path / "m", backend=backend, custom=CUSTOM)
+    assert same(m, again)
+    assert all(np.array_equal(y, again.predict(X)[name]) for name, y in m.predict(X).items())
+    assert m.fit(X, Y, epochs=2, batch_size=24, verbose=0).history == again.fit(X, Y, epochs=2, batch_size=24, verbose=0).history
+    assert same(m, again)
+
+
+def test_a_model_of_one_backend_loads_on_another(backend, tmp_path):
+    there, here = rich(backend), rich("numpy")
+    for m, other in ((there, "numpy"), (here, backend)):
+        m.fit(X, Y, batch_size=24, verbose=0)
+        m.save(tmp_path / "m")
+        loaded = ann.load(tmp_path / "m", backend=other, custom=CUSTOM)
+        assert same(m, loaded) and loaded.backend.library is backends.get(other).library
+        expected = m.predict(X)
+        for name, y in loaded.predict(X).items():
+            np.testing.assert_allclose(y, expected[name], rtol=1e-4, atol=1e-5)
+        loaded.fit(X, Y, batch_size=24, verbose=0)
+
+
+def test_custom_things_are_handed_over_and_never_imported(tmp_path):
+    rich().save(tmp_path / "m")
+    with pytest.raises(registry.UnknownName, match=r"'\w+', which is not part of ann; pass it: ann.load\(path, custom=\["):
+        ann.load(tmp_path / "m", custom=CUSTOM[:1])
+    m = ann.Model([ann.Input(6), ann.Dense(3, lambda x: x)])
+    (tmp_path / "m").write_bytes(old := (tmp_path / "m").read_bytes())
+    with pytest.raises(TypeError, match="write it as a function with def"):
+        m.save(tmp_path / "m")
+    assert (tmp_path / "m").read_bytes() == old
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"class": "layers.Context", "config": {"run": None}},  # a class, but no configuration
+        {"class": "functions.relu", "config": {"x": 1}},  # a file calls no functions
+        {"class": "os.system", "config": {"command": "true"}},
+        {"function": "layers.graph"},
+        {"class": "layers.Operator", "config": {"sign": "attrgetter"}},
+        {"array": "0"},
+        {"tuple": [], "list": []},
+        {},
+        [1],
+    ],
+    ids=str,
+)
+def test_only_configuration_is_made_from_a_file(value):
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        registry.decode(value, registry.known())
+
+
+def test_whatever_a_model_can_be_made_of_is_known():
+    known = set(map(id, registry.known().values()))
+    modules = (ann.layers, ann.losses, ann.optimizers, ann.schedules, ann.initializers, ann.metrics)
+    public = [value for module in (ann, *modules) for name, value in vars(module).items() if not name.startswith("_")]
+    configurations = [value for value in public if isinstance(value, type) and dataclasses.is_dataclass(value) and value.__module__.startswith("ann.")]
+    not_in_files = {"Fit", "LBFGS", "Training", "Custom"}
+    assert len(configurations) > 40
+    assert not [value.__name__ for value in configurations if id(value) not in known and value.__name__ not in not_in_files]
+
+
+def test_non_finite_numbers_survive_a_description():
+    value = {"a": (float("inf"), [-float("inf"), 0.1, None]), 3: "text"}
+    assert registry.decode(json.loads(json.dumps(registry.encode(value))), {}) == value
+    assert np.isnan(registry.decode(registry.encode(float("nan")), {})) and type(registry.encode(np.int64(3))) is int
+    with pytest.raises(TypeError, match="cannot be written"):
+        registry.encode(object())
+
+
+def test_weights_that_do_not_fit_are_refused_and_the_model_stays(tmp_path):
+    m = ann.Model([ann.Input(6), ann.Dense(4), ann.Dense(3)], seed=0)
+    wider = ann.Model([ann.Input(6), ann.Dense(5), ann.Dense(3)], seed=1)
+    longer = ann.Model([ann.Input(6), ann.Dense(4), ann.Dense(3), ann.Dense(2)], seed=1)
+    before = m._tensors()
+    for other, message in ((wider, r"dense/kernel has shape \(6, 5\), the model's is \(6, 4\)"), (longer, "the file has .*dense_2/bias.*, the model needs")):
+        other.save_weights(tmp_path / "w")
+        with pytest.raises(ann.FileError, match=message):
+            m.load_weights(tmp_path / "w")
+    for replaced, message in ((np.full((6, 4), np.nan, "float32"), "dense/kernel is not finite"), (np.ones((6, 4), "int32"), "dense/kernel is int32")):
+        files.write(tmp_path / "w", before | {"params/dense/kernel": replaced}, {})
+        with pytest.raises(ann.FileError, match=message):
+            m.load_weights(tmp_path / "w")
+    assert all(np.array_equal(x, before[path]) for path, x in m._tensors().items())
+    longer.save_weights(tmp_path / "w")
+    m.load_weights(tmp_path / "w", only="dense_1")
+    assert np.array_equal(m.params["dense_1"]["kernel"], longer.params["dense_1"]["kernel"]) and np.array_equal(m.params["dense"]["kernel"], before["params/dense/kernel"])
+    with pytest.raises(ann.FileError, match="load_weights"):
+        ann.load(tmp_path / "w")
+
+
+def test_everything_frozen_saves_and_loads(tmp_path):
+    m = ann.Model([ann.Input(6), ann.Dense(3)], seed=0)
+    m.compile("adam", "categorical_crossentropy")
+    m.freeze("*")
+    m.fit(X, Y["class"], verbose=0)
+    m.save(tmp_path / "m")
+    again = ann.load(tmp_path / "m")
+    assert same(m, again)
+    again.unfreeze("*")
+    again.fit(X, Y["class"], verbose=0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any
 
 from ann import markup
@@ -80,6 +81,11 @@ class Callback:
         return any(_overrides(self, name) for name in EVENTS if "batch" in name)
 
 
+def scalars(logs: Mapping[str, Any]) -> dict[str, float]:
+    """The values that are single numbers; a metric may also give one a class, or a matrix."""
+    return {name: value for name, value in logs.items() if isinstance(value, Real)}  # type: ignore[misc]
+
+
 def _overrides(callback: Callback, event: str) -> bool:
     return getattr(type(callback), event) is not getattr(Callback, event)
 
@@ -117,11 +123,14 @@ class History(Callback):
         return len(self.epoch)
 
     def __repr__(self) -> str:
-        last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self.history.items())
+        last = ", ".join(f"{name}={value:.4g}" for name, value in scalars({name: values[-1] for name, values in self.history.items()}).items())
         return f"History({len(self.epoch)} epochs{': ' + last if last else ''})"
 
     def _repr_html_(self) -> str:
-        rows = [[str(epoch + 1), *(f"{value:.4g}" for value in values)] for epoch, *values in zip(self.epoch, *self.history.values(), strict=False)]
+        rows = [
+            [str(epoch + 1), *(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values)]
+            for epoch, *values in zip(self.epoch, *self.history.values(), strict=False)
+        ]
         return markup.table(["epoch", *self.history], rows)
 
     def plot(self) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ann.callbacks.callback import Callback
+from ann.callbacks.callback import Callback, scalars
 from backends import namespace, tree
 
 LARGER_IS_BETTER = ("acc", "auc", "precision", "recall", "f1", "f_score", "r2")
@@ -29,13 +29,14 @@ class Monitor(Callback):
 
     def value(self, logs: Mapping[str, float]) -> float:
         """logs[monitor]; ValueError with the names there are."""
-        if self.monitor in logs:
-            return logs[self.monitor]
-        nearest = difflib.get_close_matches(self.monitor, list(logs), 1)
+        scores = scalars(logs)
+        if self.monitor in scores:
+            return scores[self.monitor]
+        nearest = difflib.get_close_matches(self.monitor, list(scores), 1)
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in logs):
+        if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in scores):
             hint = " Names with val_ need fit(…, validation_data=…) or validation_split."
-        raise ValueError(f"{type(self).__name__}: there is no value {self.monitor!r} to monitor; there are {', '.join(logs)}.{hint}")
+        raise ValueError(f"{type(self).__name__}: there is no value {self.monitor!r} to monitor; there are {', '.join(scores)}.{hint}")
 
     def improves(self, value: float, reference: float | None) -> bool:
         """Whether a value is better than a reference by more than min_delta; every number is better than None, NaN than nothing."""

@@ -102,6 +102,8 @@ class BackupAndRestore(Callback):
                     callback.set_state(content["callbacks"][name])
         except (LookupError, TypeError, AttributeError, RecursionError, json.JSONDecodeError) as error:
             raise files.FileError(f"{self.path}: the description of the training is damaged: {type(error).__name__}: {error}") from error
+        if self.params["verbose"]:
+            print(f"going on before batch {self.loop.batch + 1} of epoch {self.loop.epoch + 1}, from {self.path}")
         then, now = content["environment"], _environment(be)
         if then != now:
             changed = ", ".join(f"{key} {_show(then.get(key))}, here {_show(now.get(key))}" for key in sorted(then | now) if then.get(key) != now.get(key))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ann.callbacks.callback import Callback
+from ann.callbacks.callback import Callback, scalars
 from backends import tree
 
 
@@ -64,7 +64,7 @@ class TensorBoard(Callback):
         self._first: int | None = None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        for name, value in logs.items():
+        for name, value in scalars(logs).items():
             run, name = ("validation", name[4:]) if name.startswith("val_") else ("train", name)
             self._writer(run).add_scalar(f"epoch_{name}", value, epoch)
         if self.histogram_freq and epoch % self.histogram_freq == 0:

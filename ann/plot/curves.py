@@ -29,7 +29,7 @@ def activation(f: Callable[[Array], Array], low: float = -5.0, high: float = 5.0
 
 def history(h: Any, *, title: str | None = None) -> Any:
     """The values of each epoch, validation dashed: the losses, the metrics, and the learning rate where it was noted."""
-    names = [name for name in h.history if not name.startswith("val_")]
+    names = [name for name, values in h.history.items() if not name.startswith("val_") and isinstance(values[0], int | float)]  # no matrices
     losses = [name for name in names if "loss" in name]
     rates = [name for name in names if name in ("learning_rate", "lr")]
     metrics = [name for name in names if name not in losses and name not in rates]
