@@ -16,13 +16,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
-from ann.losses import is_indices, per_example
+from ann import losses
+from ann.losses import LOSSES, alike, cast, floating, is_indices, one_hot
 from ann.names import find, snake_case
 from backends import namespace
-from backends.gaps import device, scatter_add
+from backends.gaps import scatter_add
 
 Array = Any
 
@@ -46,8 +47,7 @@ def categorical_accuracy(y_true: Array, y_pred: Array) -> Array:
 def binary_accuracy(y_true: Array, y_pred: Array, *, threshold: float = 0.5) -> Array:
     """1 where y_pred > threshold agrees with y_true > ½, elementwise; of one shape."""
     xp = namespace(y_true, y_pred)
-    y = _alike(y_true, y_pred, "binary_accuracy")
-    return xp.astype((y_pred > threshold) == (y > 0.5), y_pred.dtype)
+    return xp.astype((y_pred > threshold) == (alike(y_true, y_pred, "binary_accuracy") > 0.5), y_pred.dtype)
 
 
 def sparse_categorical_accuracy(y_true: Array, y_pred: Array) -> Array:
@@ -60,24 +60,14 @@ def sparse_categorical_accuracy(y_true: Array, y_pred: Array) -> Array:
 def top_k_categorical_accuracy(y_true: Array, y_pred: Array, *, k: int = 5) -> Array:
     """1 where fewer than k outputs are larger than that of the class; labels as for `categorical_accuracy`."""
     xp = namespace(y_true, y_pred)
-    classes = xp.arange(y_pred.shape[-1], device=device(y_pred))
-    index = xp.astype(xp.expand_dims(_classes(y_true, y_pred, "top_k_categorical_accuracy"), axis=-1), classes.dtype)
-    chosen = xp.sum(xp.where(index == classes, y_pred, xp.zeros_like(y_pred)), axis=-1, keepdims=True)
+    right = one_hot(_classes(y_true, y_pred, "top_k_categorical_accuracy"), y_pred)
+    chosen = xp.sum(xp.where(right > 0, y_pred, 0.0), axis=-1, keepdims=True)
     return xp.astype(xp.sum(xp.astype(y_pred > chosen, xp.int32), axis=-1) < k, y_pred.dtype)
 
 
-def mean_squared_error(y_true: Array, y_pred: Array) -> Array:
-    """(y_pred − y_true)², elementwise; of one shape."""
-    d = y_pred - _alike(y_true, y_pred, "mean_squared_error")
-    return d * d
-
-
-def mean_absolute_error(y_true: Array, y_pred: Array) -> Array:
-    """|y_pred − y_true|, elementwise; of one shape."""
-    return namespace(y_true, y_pred).abs(y_pred - _alike(y_true, y_pred, "mean_absolute_error"))
-
-
-# --------------------------------------------------------------------------------------------------------------- of sums
+def cosine_similarity(y_true: Array, y_pred: Array) -> Array:
+    """cos ∠(y_true, y_pred) over the last axis: the loss of this name is its negative, as in Keras."""
+    return -losses.cosine_similarity(y_true, y_pred, reduction="none")
 
 
 @dataclass(frozen=True)
@@ -85,6 +75,35 @@ class Metric:
     """What metrics with options have in common. name: how History and Scores call it; None is the class in snake case."""
 
     name: str | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
+class BinaryAccuracy(Metric):
+    """`binary_accuracy` with its threshold."""
+
+    threshold: float = 0.5
+
+    def __call__(self, y_true: Array, y_pred: Array) -> Array:
+        return binary_accuracy(y_true, y_pred, threshold=self.threshold)
+
+
+@dataclass(frozen=True)
+class TopKCategoricalAccuracy(Metric):
+    """`top_k_categorical_accuracy` with its k; "top_3" is TopKCategoricalAccuracy(3)."""
+
+    k: int = 5
+
+    def __call__(self, y_true: Array, y_pred: Array) -> Array:
+        return top_k_categorical_accuracy(y_true, y_pred, k=self.k)
+
+
+def of_loss(loss: type[losses.Loss]) -> Callable[..., Array]:
+    """A loss as a metric: one value an example, of predictions (probabilities)."""
+    options = {item.name for item in fields(loss)}
+    return loss(reduction="none", **({"from_logits": False} if "from_logits" in options else {}))
+
+
+# --------------------------------------------------------------------------------------------------------------- of sums
 
 
 @dataclass(frozen=True)
@@ -109,7 +128,7 @@ class RootMeanSquaredError(Sums):
 
     def sums(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> dict[str, Array]:
         xp = namespace(y_true, y_pred)
-        each = per_example(mean_squared_error(y_true, y_pred))
+        each = mean_squared_error(y_true, y_pred)
         w = _weights(sample_weight, each)
         return {"squares": xp.sum(w * each), "weights": xp.sum(w)}
 
@@ -142,7 +161,7 @@ class _OfDecisions(Sums):
         xp = namespace(y_true, y_pred)
         y, p, w = _columns(y_true, y_pred, sample_weight, snake_case(type(self).__name__))
         if p.shape[-1] > 1 and self.threshold is None:
-            found = _one_hot(xp.argmax(p, axis=-1), p)
+            found = one_hot(xp.argmax(p, axis=-1), p)
         else:
             found = xp.astype(p > (0.5 if self.threshold is None else self.threshold), p.dtype)
         found_w, y_w = (found, y) if w is None else (found * w, y * w)
@@ -308,7 +327,7 @@ class R2Score(Metric):
 
     def __call__(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Array:
         xp = namespace(y_true, y_pred)
-        y = _alike(y_true, y_pred, "r2_score")
+        y = alike(y_true, y_pred, "r2_score")
         y, p = (xp.reshape(a, (-1, math.prod(a.shape[1:]))) for a in (y, y_pred))
         w = xp.expand_dims(_weights(sample_weight, y), axis=-1)
         total = xp.sum(w)
@@ -321,6 +340,7 @@ class R2Score(Metric):
 
 precision, recall, f1_score = Precision(), Recall(), F1Score()
 root_mean_squared_error, r2_score, auc = RootMeanSquaredError(), R2Score(), AUC()
+mean_squared_error, mean_absolute_error = of_loss(losses.MeanSquaredError), of_loss(losses.MeanAbsoluteError)
 
 # -------------------------------------------------------------------------------------------------------------- together
 
@@ -328,13 +348,12 @@ root_mean_squared_error, r2_score, auc = RootMeanSquaredError(), R2Score(), AUC(
 def _columns(y_true: Array, y_pred: Array, sample_weight: Array | None, name: str) -> tuple[Array, Array, Array | None]:
     """(truth, outputs, weights) as (m, k), (m, k), (m, 1) or None: a column a class, k = 1 for one output; truth is 0 or 1."""
     xp = namespace(y_true, y_pred)
-    if not xp.isdtype(y_pred.dtype, "real floating"):
-        raise TypeError(f"{name}: y_pred holds outputs, floats; {y_pred.dtype} came. Is the order (y_true, y_pred)?")
+    floating(y_pred, name)
     lead, k = (tuple(y_pred.shape[:-1]), y_pred.shape[-1]) if y_pred.ndim > 1 else (tuple(y_pred.shape), 1)
     if k > 1 and is_indices(y_true, y_pred):
-        truth = _one_hot(_classes(y_true, y_pred, name), y_pred)
+        truth = losses.shares(y_true, y_pred, name)
     elif tuple(y_true.shape) == (*lead, k) or (k == 1 and tuple(y_true.shape) == lead):
-        truth = xp.astype(xp.astype(y_true, y_pred.dtype) > 0.5, y_pred.dtype)
+        truth = xp.astype(cast(y_true, y_pred) > 0.5, y_pred.dtype)
     else:
         raise _misfit(y_true, y_pred, name, f"labels {lead} or {(*lead, k)}")
     w = None
@@ -347,13 +366,7 @@ def _columns(y_true: Array, y_pred: Array, sample_weight: Array | None, name: st
 def _weights(sample_weight: Array | None, like: Array) -> Array:
     """The weights of the examples in the dtype of `like`; ones where none are given."""
     xp = namespace(like, sample_weight)
-    return xp.ones_like(like[(slice(None), *(0,) * (like.ndim - 1))]) if sample_weight is None else xp.astype(sample_weight, like.dtype)
-
-
-def _one_hot(index: Array, like: Array) -> Array:
-    xp = namespace(index, like)
-    classes = xp.arange(like.shape[-1], device=device(like))
-    return xp.astype(xp.expand_dims(xp.astype(index, classes.dtype), axis=-1) == classes, like.dtype)
+    return xp.ones_like(like[(slice(None), *(0,) * (like.ndim - 1))]) if sample_weight is None else cast(sample_weight, like)
 
 
 def _classes(y_true: Array, y_pred: Array, name: str) -> Array:
@@ -372,25 +385,8 @@ def _ratio(a: Array, b: Array, nothing: float = 0.0) -> Array:
     return xp.where(b > 0, a, nothing) / xp.where(b > 0, b, xp.ones_like(b))
 
 
-def _alike(y_true: Array, y_pred: Array, name: str) -> Array:
-    """The targets in the dtype of the predictions; ValueError unless the shapes agree: (n,) against (n, 1) would broadcast."""
-    if tuple(y_true.shape) != tuple(y_pred.shape):
-        raise ValueError(f"{name}: y_true has shape {tuple(y_true.shape)}, y_pred {tuple(y_pred.shape)}; they must agree")
-    return y_true if y_true.dtype == y_pred.dtype else namespace(y_true).astype(y_true, y_pred.dtype)
-
-
 def _misfit(y_true: Array, y_pred: Array, name: str, wanted: str) -> ValueError:
     return ValueError(f"{name}: y_true is {y_true.dtype} {tuple(y_true.shape)}, y_pred {tuple(y_pred.shape)}; wanted: {wanted}. Is the order (y_true, y_pred)?")
-
-
-@dataclass(frozen=True)
-class TopKCategoricalAccuracy(Metric):
-    """`top_k_categorical_accuracy` with its k; "top_3" is TopKCategoricalAccuracy(3)."""
-
-    k: int = 5
-
-    def __call__(self, y_true: Array, y_pred: Array) -> Array:
-        return top_k_categorical_accuracy(y_true, y_pred, k=self.k)
 
 
 METRICS: dict[str, Callable[..., Array]] = {
@@ -405,18 +401,16 @@ METRICS: dict[str, Callable[..., Array]] = {
     "recall": recall,
     "f1": f1_score,
     "f1_score": f1_score,
+    "confusion_matrix": ConfusionMatrix(),
     "auc": auc,
     "average_precision": AUC("PR"),
-    "confusion_matrix": ConfusionMatrix(),
-    "mean_squared_error": mean_squared_error,
-    "mse": mean_squared_error,
-    "root_mean_squared_error": root_mean_squared_error,
     "rmse": root_mean_squared_error,
-    "mean_absolute_error": mean_absolute_error,
-    "mae": mean_absolute_error,
+    "root_mean_squared_error": root_mean_squared_error,
     "r2": r2_score,
     "r2_score": r2_score,
+    "cosine_similarity": cosine_similarity,
 }
+METRICS |= {name: of_loss(loss) for name, loss in LOSSES.items() if name not in METRICS}
 
 
 def get(metric: Any) -> Callable[..., Array]:
@@ -439,6 +433,7 @@ def label(metric: Any) -> str:
 
 __all__ = [
     "AUC",
+    "BinaryAccuracy",
     "ConfusionMatrix",
     "F1Score",
     "FBetaScore",
@@ -454,6 +449,7 @@ __all__ = [
     "binary_accuracy",
     "categorical_accuracy",
     "confusion_matrix",
+    "cosine_similarity",
     "f1_score",
     "mean_absolute_error",
     "mean_squared_error",

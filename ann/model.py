@@ -330,7 +330,7 @@ class Model:
                 y = xp.astype(y, be.library.dtype("int32"))
             k = shape[-1]
             if tuple(y.shape[1:]) != kinds[1] or k == 1:
-                losses.check_labels(y, k, type(loss).__name__ if not isinstance(loss, str) else loss, name)
+                losses.check_labels(y, k, type(loss).__name__ if not isinstance(loss, str) else loss, name, getattr(loss, "ignore_class", None))
             return y
         if len(y.shape) == 1 and kinds[1] == (1,):
             y = xp.reshape(y, (-1, 1))

@@ -1,5 +1,7 @@
 """Losses and metrics: against PyTorch and mpmath, at huge logits, for every kind of label, and what they refuse."""
 
+import dataclasses
+import inspect
 import math
 
 import mpmath
@@ -41,6 +43,26 @@ def test_smoothing_and_ignored_labels_together_are_those_of_torch(smoothing, ign
     theirs = of_torch(lambda F, t, z: F.cross_entropy(z, t(y), label_smoothing=smoothing, ignore_index=other), LOGITS)
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("ignore", [None, 2, -100])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_class_weights_with_smoothing_and_ignored_labels_are_those_of_torch(ignore, smoothing, backend):
+    y, w = LABELS.copy(), [0.5, 2.0, 0.25, 1.0, 3.0]
+    y[[0, 3]] = 1 if ignore is None else ignore
+    options = {"label_smoothing": smoothing, "ignore_class": ignore, "class_weight": w}
+    other = -1 if ignore is None else ignore
+    for reduction in ("mean", "sum", "none"):
+        truth = of_torch(lambda F, t, z: F.cross_entropy(z, t(y), t(w).double(), label_smoothing=smoothing, ignore_index=other, reduction=reduction).sum(), LOGITS)
+        ours = value_and_slope(backend, lambda y, z: ann.namespace(y, z).sum(losses.categorical_crossentropy(y, z, reduction=reduction, **options)), y, LOGITS)
+        for a, b in zip(ours, truth, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
+    probabilities = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
+    again = losses.categorical_crossentropy(backend.asarray(y), backend.asarray(probabilities), from_logits=False, reduction="sum", **options)
+    wanted = losses.categorical_crossentropy(backend.asarray(y), backend.asarray(LOGITS), reduction="sum", **options)
+    assert abs(float(again) - float(wanted)) < 1e-12 * abs(float(wanted))
+    with pytest.raises(ValueError, match="class_weight has 2 entries for 5 classes"):
+        losses.categorical_crossentropy(backend.asarray(y), backend.asarray(LOGITS), class_weight=(1.0, 2.0))
 
 
 def test_weights_divide_by_their_sum_and_ignored_examples_do_not_count(backend):
@@ -88,11 +110,11 @@ def test_cross_entropy_is_exact_for_huge_logits(dtype, backend):
     np.testing.assert_array_equal(slope, np.array([[0.5, -0.5], [0, 0]], dtype=dtype))
 
 
-@pytest.mark.parametrize("loss", ["categorical_crossentropy", "binary_crossentropy", "mean_squared_error", "mean_absolute_error", "huber"])
-def test_an_empty_batch_has_loss_and_gradient_zero(loss, backend):
-    y = np.zeros((0,), dtype="int64") if loss.startswith("cat") else np.zeros((0, 3))
-    value, slope = value_and_slope(backend, getattr(losses, loss), y, np.zeros((0, 3)))
-    assert value == 0 and slope.shape == (0, 3)
+def test_an_empty_batch_has_loss_and_gradient_zero(backend):
+    for name, loss in losses.LOSSES.items():
+        y = np.zeros((0,), dtype="int64") if loss.labels == "classes" else np.zeros((0, 3))
+        value, slope = value_and_slope(backend, loss(), y, np.zeros((0, 3)))
+        assert value == 0 and slope.shape == (0, 3), name
 
 
 def test_when_all_labels_are_ignored_loss_and_gradient_are_zero(backend):
@@ -110,6 +132,51 @@ def test_probabilities_hold_the_logarithm_above_minus_100_and_keep_the_gradient(
 
 
 # ----------------------------------------------------------------------------------------------------------- the others
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 4e-16), ("float32", 3e-7)])
+def test_log_cosh_keeps_its_digits_near_zero_and_far_out(dtype, tolerance, backend):
+    d = np.array([1e-4, 1e-3, 0.03, 0.5, 0.999, 1.001, 3.0, 89.0, 1000.0], dtype=dtype)
+    value, slope = value_and_slope(backend, lambda y, z: ann.namespace(y, z).sum(losses.log_cosh(y, z, reduction="none")), np.zeros_like(d), d)
+    each = backend.to_numpy(losses.log_cosh(backend.asarray(np.zeros_like(d)), backend.asarray(d), reduction="none"))
+    with mpmath.workdps(40):
+        for x, y, g in zip(d, each, slope, strict=True):
+            assert abs(y / mpmath.log(mpmath.cosh(mpmath.mpf(float(x)))) - 1) < tolerance
+            assert abs(g / mpmath.tanh(mpmath.mpf(float(x))) - 1) < tolerance
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_focal_loss_is_finite_and_right_where_the_prediction_is_certain(dtype, backend):
+    z = np.array([[1000.0, 0.0], [0.0, 1000.0], [0.0, 200.0]], dtype=dtype)
+    for loss, y in ((losses.categorical_focal_crossentropy, np.array([0, 0, 1])), (losses.binary_focal_crossentropy, np.array([[1.0, 0], [1, 0], [0, 1]], dtype=dtype))):
+        for gamma in (0.0, 0.5, 2.0):
+            value, slope = value_and_slope(backend, loss, y, z, gamma=gamma)
+            assert np.isfinite(value) and np.isfinite(slope).all()
+    value, slope = value_and_slope(backend, losses.categorical_focal_crossentropy, np.array([0, 0, 1]), z, alpha=1.0, reduction="sum")
+    assert value == 1000 and list(slope.ravel()) == [0, 0, -1, 1, 0, 0]
+    plain = losses.categorical_crossentropy(backend.asarray(LABELS), backend.asarray(LOGITS))
+    assert abs(float(losses.categorical_focal_crossentropy(backend.asarray(LABELS), backend.asarray(LOGITS), gamma=0.0, alpha=1.0)) - float(plain)) < 1e-14
+
+
+def test_divergence_from_itself_is_zero_and_empty_classes_do_not_count(backend):
+    p = np.array([[0.0, 0.25, 0.75], [1.0, 0.0, 0.0]])
+    value, slope = value_and_slope(backend, losses.kl_divergence, p, p, from_logits=False)
+    assert abs(value) < 1e-16 and np.isfinite(slope).all()
+    value, slope = value_and_slope(backend, losses.kl_divergence, p, np.array([[-800.0, 0.0, math.log(3)], [0.0, -800.0, -900.0]]))
+    assert abs(value) < 1e-15 and abs(slope).max() < 1e-15
+
+
+def test_hinge_takes_zero_as_minus_one(backend):
+    z = rng.normal(size=(6, 2))
+    y = rng.integers(0, 2, (6, 2))
+    for loss in (losses.hinge, losses.squared_hinge):
+        found = {round(float(loss(backend.asarray(t), backend.asarray(z))), 14) for t in (y, 2 * y - 1, y == 1, 2.0 * y - 1)}
+        assert len(found) == 1
+
+
+def test_the_cosine_of_nothing_is_zero_with_a_finite_gradient(backend):
+    value, slope = value_and_slope(backend, losses.cosine_similarity, np.array([[1.0, 2.0], [0, 0]]), np.array([[0.0, 0.0], [1, 1]]))
+    assert value == 0 and np.isfinite(slope).all()
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -173,10 +240,10 @@ def test_huber_does_not_overflow(backend):
 # ----------------------------------------------------------------------------------------------- what losses refuse; get
 
 
-@pytest.mark.parametrize("loss", ["mean_squared_error", "mean_absolute_error", "huber", "binary_crossentropy"])
+@pytest.mark.parametrize("loss", [name for name, loss in losses.LOSSES.items() if loss.labels == "values"])
 def test_a_row_against_a_column_is_refused(loss, backend):
     with pytest.raises(ValueError, match=r"\(8,\).*\(8, 1\).*agree"):
-        getattr(losses, loss)(backend.asarray(np.ones(8)), backend.asarray(np.ones((8, 1))))
+        losses.get(loss)(backend.asarray(np.ones(8)), backend.asarray(np.ones((8, 1))))
 
 
 def test_swapped_arguments_are_refused(backend):
@@ -195,6 +262,9 @@ def test_swapped_arguments_are_refused(backend):
 def test_labels_out_of_range_are_named(backend):
     with pytest.raises(ValueError, match=r"y has labels 0…10 for 10 outputs \(first at row 2: 10\).*Dense\(11\), or subtract 1"):
         losses.check_labels(backend.asarray(np.array([0, 1, 10, 3])), 10, "categorical_crossentropy", "y")
+    losses.check_labels(backend.asarray(np.array([0, -1, 3])), 4, "categorical_crossentropy", "y", ignore_class=-1)
+    with pytest.raises(ValueError, match=r"labels 0…4 for 4 outputs \(first at row 1: 4\)"):
+        losses.check_labels(backend.asarray(np.array([0, 4, -1])), 4, "categorical_crossentropy", "y", ignore_class=-1)
     with pytest.raises(ValueError, match="count from 0"):
         losses.check_labels(backend.asarray(np.array([0, -1])), 10, "categorical_crossentropy", "y")
     losses.check_labels(backend.asarray(np.array([0, 9])), 10, "categorical_crossentropy", "y")
@@ -206,11 +276,24 @@ def test_loss_objects_are_their_functions(backend):
     wanted = losses.categorical_crossentropy(y, z, label_smoothing=0.1, ignore_class=2, sample_weight=w)
     assert float(loss(y, z, sample_weight=w)) == float(wanted) and loss.link == "softmax"
     t = backend.asarray(LOGITS[::-1].copy())
-    for name in ("mean_squared_error", "mean_absolute_error", "huber"):
-        assert float(losses.get(name)(t, z)) == float(getattr(losses, name)(t, z))
+    for name, kind in losses.LOSSES.items():
+        if kind.labels == "values" and hasattr(losses, name):
+            p = backend.asarray(abs(LOGITS)) if name == "poisson" else z
+            assert float(losses.get(name)(t, p)) == float(getattr(losses, name)(t, p)) and losses.get(getattr(losses, name)) == kind()
     assert float(losses.Huber(0.5)(t, z)) == float(losses.huber(t, z, delta=0.5))
     assert losses.get("mse") == losses.MeanSquaredError() and losses.get(losses.huber) == losses.Huber()
     assert losses.BinaryCrossentropy().link == "sigmoid"
+
+
+def test_loss_classes_have_the_options_and_defaults_of_their_functions():
+    for name, kind in losses.LOSSES.items():
+        f = losses.categorical_crossentropy if name.startswith("sparse") else kind.function
+        options = {p.name: p.default for p in inspect.signature(f).parameters.values() if p.kind is p.KEYWORD_ONLY and p.name != "sample_weight"}
+        assert options == {item.name: item.default for item in dataclasses.fields(kind)}, name
+        assert kind.function.__name__ in kind.__doc__ and kind() == kind() and hash(kind()) == hash(kind())
+    public = {name for name in losses.__all__ if name[0].islower()}
+    assert public == {kind.function.__name__ for kind in losses.LOSSES.values()}
+    assert {kind.__name__ for kind in losses.LOSSES.values()} | {"Loss"} == set(losses.__all__) - public
 
 
 def test_a_users_loss_may_return_one_value_an_example_or_a_number(backend):
@@ -231,6 +314,39 @@ def test_unknown_losses_and_metrics_get_the_nearest_name():
         losses.get(3)
     with pytest.raises(ValueError, match='Did you mean "accuracy"'):
         metrics.get("acuracy")
+
+
+@pytest.mark.parametrize("name", [name for name in losses.LOSSES if hasattr(losses, name)])
+def test_every_loss_trains_a_network_by_name_and_softmax_is_settled(name):
+    kind = losses.LOSSES[name]
+    x = rng.normal(size=(16, 3)).astype("float32")
+    y = rng.integers(0, 5, 16) if kind.labels == "classes" else np.eye(5)[rng.integers(0, 5, 16)]
+    first = []
+    for last in [None, kind.link] if "from_logits" in kind.__dataclass_fields__ else ["softplus"] if name == "poisson" else [None]:
+        model = ann.Model([ann.Dense(5, last)], seed=0)
+        model.compile("adam", name, metrics=[name])
+        h = model.fit(x, y, epochs=2, batch_size=16, shuffle=False, verbose=0)
+        assert h["loss"][1] < h["loss"][0]
+        first.append((h["loss"][0], h[name][0]))
+        if last == kind.link and last is not None:
+            with pytest.raises(ValueError, match=rf"write {kind.__name__}\(from_logits=False\)"):
+                model.compile("adam", kind())
+    assert all(f == pytest.approx(first[0], rel=1e-5) for f in first)
+    if name != "cosine_similarity":
+        assert first[0][0] == pytest.approx(first[0][1], rel=1e-4)
+
+
+def test_fit_does_not_count_ignored_labels_nor_refuse_them():
+    x, y = rng.normal(size=(8, 3)).astype("float32"), np.array([0, 1, -1, 2, -1, 0, 0, 2])
+    model = ann.Model([ann.Dense(3)], seed=0)
+    model.compile("sgd", losses.CategoricalCrossentropy(ignore_class=-1))
+    model.fit(x, y, verbose=0)
+    model.compile("sgd", "categorical_crossentropy")
+    (alone,) = model.evaluate(x[y >= 0], y[y >= 0])
+    model.compile("sgd", losses.CategoricalCrossentropy(ignore_class=-1))
+    assert model.evaluate(x, y)[0] == pytest.approx(alone, rel=1e-6)
+    with pytest.raises(ValueError, match="labels 0…3 for 3 outputs"):
+        model.fit(x, np.where(y == 2, 3, y), verbose=0)
 
 
 # -------------------------------------------------------------------------------------------------------------- metrics

@@ -178,6 +178,23 @@ def test_metrics_are_found_by_name_and_have_a_label():
             make()
 
 
+def test_losses_are_metrics_of_probabilities(backend):
+    logs = sklearn("log_loss", LABELS, SCORES / SCORES.sum(axis=1, keepdims=True))
+    p = backend.asarray(SCORES / SCORES.sum(axis=1, keepdims=True))
+    found = backend.to_numpy(metrics.get("sparse_categorical_crossentropy")(backend.asarray(LABELS), p))
+    assert found.shape == (N,) and abs(found.mean() - logs) < 1e-12
+    a, b = backend.asarray(OUTPUTS), backend.asarray(SCORES[:, 1:])
+    cosine = backend.to_numpy(metrics.get("cosine_similarity")(a, b))
+    np.testing.assert_allclose(cosine, sklearn_pairs(OUTPUTS, SCORES[:, 1:]), rtol=1e-12)
+    for name, truth in (("mse", "mean_squared_error"), ("mae", "mean_absolute_error"), ("mape", "mean_absolute_percentage_error"), ("msle", "mean_squared_log_error")):
+        each = backend.to_numpy(metrics.get(name)(a, b))
+        assert abs(each.mean() - sklearn(truth, OUTPUTS, SCORES[:, 1:]) * (100 if name == "mape" else 1)) < 1e-11
+
+
+def sklearn_pairs(a, b):
+    return 1 - pytest.importorskip("sklearn.metrics.pairwise").paired_cosine_distances(a, b)
+
+
 def test_the_kinds_of_metrics_are_told_apart():
     kinds = {"sums": {"precision", "recall", "f1", "rmse", "confusion_matrix"}, "whole": {"auc", "average_precision", "r2"}}
     for kind, names in kinds.items():
@@ -191,7 +208,7 @@ def test_bad_arguments_are_refused_with_what_was_wanted(backend):
         with pytest.raises(ValueError, match=r"wanted: labels \(60,\) or \(60, 4\). Is the order"):
             metric(backend.asarray(LABELS[:50]), p)
     for metric in (metrics.precision, metrics.auc):
-        with pytest.raises(TypeError, match="y_pred holds outputs, floats"):
+        with pytest.raises(TypeError, match="y_pred holds floats"):
             metric(p, y)
     with pytest.raises(ValueError, match="classes="):
         metrics.confusion_matrix(y, y)

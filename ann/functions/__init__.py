@@ -2,23 +2,32 @@
 
 from ann.functions.activations import (
     activation,
+    celu,
     elu,
+    exponential,
     gelu,
+    hard_sigmoid,
+    hard_silu,
+    hard_tanh,
     identity,
     leaky_relu,
     log_sigmoid,
     log_softmax,
+    mish,
+    prelu,
     relu,
+    relu6,
     selu,
     sigmoid,
     silu,
     softmax,
     softplus,
+    softsign,
     tanh,
 )
 from ann.functions.convolution import conv, conv1d, conv2d, conv3d
-from ann.functions.linear import dropout, embedding, flatten, linear
-from ann.functions.normalization import batch_normalization, batch_normalization_inference, layer_normalization
+from ann.functions.linear import bilinear, dropout, embedding, flatten, linear
+from ann.functions.normalization import batch_normalization, batch_normalization_inference, layer_normalization, unit_normalization
 from ann.functions.pooling import average_pool, global_average_pool, global_max_pool, max_pool
 
 __all__ = [
@@ -26,6 +35,8 @@ __all__ = [
     "average_pool",
     "batch_normalization",
     "batch_normalization_inference",
+    "bilinear",
+    "celu",
     "conv",
     "conv1d",
     "conv2d",
@@ -33,10 +44,14 @@ __all__ = [
     "dropout",
     "elu",
     "embedding",
+    "exponential",
     "flatten",
     "gelu",
     "global_average_pool",
     "global_max_pool",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_tanh",
     "identity",
     "layer_normalization",
     "leaky_relu",
@@ -44,11 +59,16 @@ __all__ = [
     "log_sigmoid",
     "log_softmax",
     "max_pool",
+    "mish",
+    "prelu",
     "relu",
+    "relu6",
     "selu",
     "sigmoid",
     "silu",
     "softmax",
     "softplus",
+    "softsign",
     "tanh",
+    "unit_normalization",
 ]

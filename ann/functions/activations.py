@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from typing import Any
 
 from ann.autodiff import primitive
+from ann.names import find
 from backends import namespace
 from backends.gaps import erfc
 
@@ -58,6 +58,54 @@ def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Any:
 
 
 @primitive
+def relu6(x: Array) -> Any:
+    """y = min(max(x, 0), 6)      dx = dy where 0 < x < 6, else 0"""
+    xp = namespace(x)
+    y = xp.minimum(xp.maximum(x, 0.0), 6.0)
+    return y, lambda dy: dy * xp.astype((y > 0.0) & (y < 6.0), y.dtype)
+
+
+@primitive
+def hard_sigmoid(x: Array) -> Any:
+    """y = min(max(x + 3, 0), 6)/6      dx = dy/6 where |x| < 3, else 0      as Keras 3 and PyTorch"""
+    xp = namespace(x)
+    return xp.minimum(xp.maximum(x + 3.0, 0.0), 6.0) / 6.0, lambda dy: dy * xp.astype(xp.abs(x) < 3.0, x.dtype) / 6.0
+
+
+@primitive
+def hard_silu(x: Array) -> Any:
+    """y = x·hard_sigmoid(x)      dx = dy·(2x + 3)/6 where |x| < 3, dy where x ≥ 3, 0 where x ≤ −3      Howard et al. 2019"""
+    s = hard_sigmoid(x)
+    xp = namespace(x)
+    return x * s, lambda dy: dy * xp.where(xp.abs(x) < 3.0, x / 3.0 + 0.5, s)
+
+
+@primitive
+def hard_tanh(x: Array) -> Any:
+    """y = min(max(x, −1), 1)      dx = dy where |x| < 1, else 0"""
+    xp = namespace(x)
+    y = xp.minimum(xp.maximum(x, -1.0), 1.0)
+    return y, lambda dy: dy * xp.astype(xp.abs(y) < 1.0, y.dtype)
+
+
+@primitive
+def prelu(x: Array, w: Array) -> Any:
+    """y = x where x > 0, else w·x      dx = dy where x > 0, else w·dy    dw = Σ x·dy over x ≤ 0      He et al. 2015
+
+    x (n, …, c), w broadcasting to it: (), (c,), or (…, c).
+    """
+    xp = namespace(x, w)
+    lead = tuple(range(x.ndim - w.ndim))
+    ones = tuple(i for i, size in enumerate(w.shape) if size == 1)
+
+    def back(dy: Array) -> Array:
+        dw = xp.sum(xp.where(x > 0, 0.0, x * dy), axis=lead)
+        return xp.sum(dw, axis=ones, keepdims=True) if ones else dw
+
+    return xp.where(x > 0, x, w * x), lambda dy: xp.where(x > 0, dy, w * dy), back
+
+
+@primitive
 def elu(x: Array, *, alpha: float = 1.0) -> Any:
     """y = x where x > 0, else α·(eˣ − 1)      dx = dy where x > 0, else dy·α·eˣ      Clevert et al. 2016"""
     xp = namespace(x)
@@ -66,11 +114,33 @@ def elu(x: Array, *, alpha: float = 1.0) -> Any:
 
 
 @primitive
+def celu(x: Array, *, alpha: float = 1.0) -> Any:
+    """y = x where x > 0, else α·(e^(x/α) − 1)      dx = dy where x > 0, else dy·e^(x/α)      Barron 2017"""
+    xp = namespace(x)
+    low = xp.expm1(xp.minimum(x, 0.0) * (1.0 / alpha))
+    return xp.where(x > 0, x, alpha * low), lambda dy: xp.where(x > 0, dy, dy * (low + 1.0))
+
+
+@primitive
 def selu(x: Array) -> Any:
     """y = λ·elu(x; α)      dx = λ·dy where x > 0, else λ·α·eˣ·dy      α = 1.6733, λ = 1.0507"""
     xp = namespace(x)
     low = SELU_ALPHA * xp.expm1(xp.minimum(x, 0.0))
     return SELU_SCALE * xp.where(x > 0, x, low), lambda dy: SELU_SCALE * xp.where(x > 0, dy, dy * (low + SELU_ALPHA))
+
+
+@primitive
+def exponential(x: Array) -> Any:
+    """y = eˣ      dx = dy·y"""
+    y = namespace(x).exp(x)
+    return y, lambda dy: dy * y
+
+
+@primitive
+def softsign(x: Array) -> Any:
+    """y = x/(1 + |x|)      dx = dy/(1 + |x|)²"""
+    s = 1.0 / (1.0 + namespace(x).abs(x))
+    return x * s, lambda dy: dy * s * s
 
 
 @primitive
@@ -93,6 +163,22 @@ def silu(x: Array) -> Any:
     """y = x·σ(x)      dx = dy·σ(x)·(1 + x·σ(−x))"""
     s = sigmoid(x)
     return x * s, lambda dy: dy * s * (1.0 + x * sigmoid(-x))
+
+
+@primitive
+def mish(x: Array) -> Any:
+    """y = x·t, t = tanh(softplus(x))      dx = dy·(t + x·σ(x)·(1 − t²))      Misra 2019
+
+    t and q = 1 − t are written with e^−|x|, so that neither tail loses digits.
+    """
+    xp = namespace(x)
+    right = x >= 0
+    e = xp.exp(xp.where(right, -x, x))
+    a, b = 1.0 + 2.0 * e, 2.0 * e * e
+    c, d = e * (2.0 + e), 2.0
+    t = xp.where(right, a / (a + b), c / (c + d))
+    q = xp.where(right, b / (a + b), d / (c + d))
+    return x * t, lambda dy: dy * (t + x * sigmoid(x) * q * (1.0 + t))
 
 
 @primitive
@@ -137,8 +223,29 @@ def log_softmax(x: Array, *, axis: int = -1) -> Any:
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "linear": identity,
-    **{f.__name__: f for f in (identity, sigmoid, tanh, relu, leaky_relu, elu, selu, softplus, log_sigmoid, silu, gelu, softmax, log_softmax)},  # type: ignore[attr-defined]
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "relu": relu,
+    "relu6": relu6,
+    "leaky_relu": leaky_relu,
+    "elu": elu,
+    "celu": celu,
+    "selu": selu,
+    "silu": silu,
     "swish": silu,
+    "mish": mish,
+    "gelu": gelu,
+    "softplus": softplus,
+    "softsign": softsign,
+    "exponential": exponential,
+    "log_sigmoid": log_sigmoid,
+    "hard_sigmoid": hard_sigmoid,
+    "hard_tanh": hard_tanh,
+    "hard_silu": hard_silu,
+    "hard_swish": hard_silu,
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+    "identity": identity,
 }
 
 
@@ -148,8 +255,4 @@ def activation(which: Any) -> Callable[[Array], Array]:
         return identity
     if callable(which):
         return which  # type: ignore[no-any-return]
-    if which in ACTIVATIONS:
-        return ACTIVATIONS[which]
-    nearest = difflib.get_close_matches(str(which), ACTIVATIONS, 1)
-    hint = f' Did you mean "{nearest[0]}"?' if nearest else ""
-    raise ValueError(f"unknown activation {which!r}.{hint} There are {', '.join(ACTIVATIONS)}; a function x → y will do too.")
+    return find(str(which), ACTIVATIONS, "activation", "a function x → y will do too")  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""The linear map, and what only rearranges: linear, flatten, embedding, dropout."""
+"""The linear and the bilinear map, and what only rearranges: flatten, embedding, dropout."""
 
 from __future__ import annotations
 
@@ -39,6 +39,19 @@ def linear(x: Array, w: Array, b: Array | None = None) -> Any:
         lambda dy: xp.matmul(xp.matrix_transpose(rows(x, d)), rows(dy, k)),
         lambda dy: xp.sum(rows(dy, k), axis=0),
     )
+
+
+def bilinear(x: Array, u: Array, w: Array, b: Array | None = None) -> Array:
+    """y_k = Σ_ij x_i·w_ijk·u_j + b_k   over the last axes of x and u.
+
+    x (..., d), u (..., e), w (d, e, k), b (k,) → y (..., k): a linear map of all products x_i·u_j; its derivatives follow.
+    ValueError when they disagree.
+    """
+    xp = namespace(x, u, w, b)
+    if w.ndim != 3 or x.ndim < 1 or tuple(x.shape[:-1]) != tuple(u.shape[:-1]) or (x.shape[-1], u.shape[-1]) != tuple(w.shape[:2]):
+        raise ValueError(f"bilinear: x {tuple(x.shape)}, u {tuple(u.shape)}, w {tuple(w.shape)}; wanted: x (..., d), u (..., e), w (d, e, k)")
+    y = xp.tensordot(xp.expand_dims(x, axis=-1) * xp.expand_dims(u, axis=-2), w, axes=2)
+    return y if b is None else y + b
 
 
 def in_rows(x: Array, shape: tuple[int, ...]) -> Array:

@@ -27,6 +27,19 @@ def _back(xp: Any, dn: Array, normal: Array, inverse: Array, axes: tuple[int, ..
     return inverse * (dn - xp.mean(dn, axis=axes, keepdims=True) - normal * xp.mean(dn * normal, axis=axes, keepdims=True))
 
 
+@primitive
+def unit_normalization(x: Array, *, axis: int = -1) -> Any:
+    """y = x/‖x‖  along axis, 0 where x is 0.      dx = (dy − y·Σ dy·y)/‖x‖, 0 where x is 0"""
+    xp = namespace(x)
+    m = xp.max(xp.abs(x), axis=axis, keepdims=True)
+    some = m > 0
+    m = xp.where(some, m, 1.0)
+    s = x / m  # no square overflows
+    n = xp.where(some, xp.sqrt(xp.sum(s * s, axis=axis, keepdims=True)), 1.0)
+    y = s / n
+    return y, lambda dy: xp.where(some, (dy - y * xp.sum(dy * y, axis=axis, keepdims=True)) / n / m, 0.0)
+
+
 @primitive(joint=True)
 def layer_normalization(x: Array, w: Array | None = None, b: Array | None = None, *, epsilon: float = 1e-5) -> Any:
     """y = x̂·w + b,  x̂ = (x − μ)/√(σ² + ε)   over the last axis.

@@ -232,7 +232,7 @@ def _settle(given: Any, loss: Any, path: str | None, layer: Layer | None, alone:
     last = link_of(layer) if layer is not None else None
     logits = getattr(loss, "from_logits", False)
     if last is None or not logits:
-        link = getattr(loss, "link", None) if logits else None
+        link = None if getattr(loss, "from_logits", True) is False else getattr(loss, "link", None)
         return loss, functions.identity if link is None else functions.activation(link), {}
     if not isinstance(given, str):
         raise ValueError(
