@@ -14,7 +14,13 @@ RENAMED = {
     "arcsinh": "asinh", "arctan": "atan", "arctan2": "atan2", "arctanh": "atanh", "concatenate": "concat",
     "conjugate": "conj", "cumprod": "cumulative_prod", "cumsum": "cumulative_sum", "invert": "bitwise_invert",
     "left_shift": "bitwise_left_shift", "power": "pow", "float_power": "pow", "right_shift": "bitwise_right_shift",
-    "true_divide": "divide", "transpose": "permute_dims", "swapaxes": "swapaxes", "fmax": "maximum", "fmin": "minimum",
+    "rint": "round", "around": "round", "fix": "trunc", "true_divide": "divide", "transpose": "permute_dims", "swapaxes": "swapaxes", "fmax": "maximum", "fmin": "minimum",
+}  # fmt: skip
+
+# What functions of Python's `math` are called elsewhere, for messages; others have one name.
+MATH = {
+    "acos": "np.arccos", "acosh": "np.arccosh", "asin": "np.arcsin", "asinh": "np.arcsinh", "atan": "np.arctan", "atan2": "np.arctan2",
+    "atanh": "np.arctanh", "pow": "np.power", "erf": "backends.gaps.erf", "erfc": "backends.gaps.erfc", "lgamma": "backends.gaps.lgamma",
 }  # fmt: skip
 
 # The keyword-only parameters of the standard that NumPy also takes by position.
@@ -28,9 +34,12 @@ POSITIONAL = {
     "var": ("axis", "dtype", "out", "ddof", "keepdims"),
     "std": ("axis", "dtype", "out", "ddof", "keepdims"),
     "roll": ("axis",),
-    "take": ("axis",),
+    **dict.fromkeys(("take", "repeat"), ("axis",)),
+    **dict.fromkeys(("tril", "triu"), ("k",)),
+    "tensordot": ("axes",),
     "diff": ("n", "axis"),
 }
+TWO_ARRAYS = ("take", "take_along_axis", "repeat", "roll", "tensordot")
 
 
 def call(xp: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -40,9 +49,9 @@ def call(xp: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
         return SPECIAL[name](xp, *args, **kwargs)
     f = getattr(xp, name, None)
     if f is None:
-        raise TypeError(f"np.{name} has no counterpart in the Array API standard; write it with functions of the standard")
+        raise TypeError(f"the function {name} has no counterpart in the Array API standard; write it with functions of the standard")
     if names := POSITIONAL.get(name):
-        arrays = 2 if name in ("take", "take_along_axis", "roll") else 1
+        arrays = 2 if name in TWO_ARRAYS else 1
         kwargs = {**dict(zip(names, args[arrays:], strict=False)), **kwargs}
         args = args[:arrays]
     if "ddof" in kwargs:
@@ -64,12 +73,17 @@ def call(xp: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
 def ufunc(xp: Any, name: str, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What `ufunc.method(*inputs, **kwargs)` means."""
     if kwargs.get("out") is not None:
-        raise TypeError(f"np.{name}(…, out=…): an array that stands for another is not written to, and cannot be copied out")
+        raise TypeError(f"np.{name}(…, out=a): a is a plain array, into which this result cannot go. Write a = a + y for a += y, and leave out= away")
     if method == "__call__":
         return call(xp, name, inputs, kwargs)
     reductions = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any"}
     if method == "reduce" and name in reductions:
         return call(xp, reductions[name], inputs, {"axis": 0, **kwargs})
+    if method == "accumulate" and name in ("add", "multiply"):
+        return call(xp, {"add": "cumsum", "multiply": "cumprod"}[name], inputs, {"axis": 0, **kwargs})
+    if method == "outer":
+        x, y = inputs
+        return call(xp, name, (xp.reshape(x, (*x.shape, *(1 for _ in y.shape))), y), kwargs)
     raise TypeError(f"np.{name}.{method} has no counterpart in the Array API standard")
 
 
@@ -120,6 +134,43 @@ def _norm(xp: Any, x: Any, ord: Any = None, axis: Any = None, keepdims: bool = F
     return xp.linalg.matrix_norm(x, keepdims=keepdims, ord=ord)
 
 
+def _gap(name: str) -> Callable[..., Any]:
+    """A gap function, under the name that NumPy or SciPy has for it."""
+
+    def call(xp: Any, *args: Any, **kwargs: Any) -> Any:
+        from backends import gaps  # which rest on this page
+
+        return getattr(gaps, name)(*args, **kwargs)
+
+    return call
+
+
+def _einsum(xp: Any, subscripts: str, *arrays: Any, **_: Any) -> Any:
+    return _gap("einsum")(xp, list(arrays), subscripts=subscripts)
+
+
+def _kron(xp: Any, x: Any, y: Any) -> Any:
+    rank = max(x.ndim, y.ndim)
+    x, y = (xp.reshape(a, (1,) * (rank - a.ndim) + tuple(a.shape)) for a in (x, y))
+    pairs = xp.multiply(xp.reshape(x, tuple(n for m in x.shape for n in (m, 1))), xp.reshape(y, tuple(n for m in y.shape for n in (1, m))))
+    return xp.reshape(pairs, tuple(m * n for m, n in zip(x.shape, y.shape, strict=True)))
+
+
+def _diag(xp: Any, x: Any, k: int = 0) -> Any:
+    if x.ndim == 2:
+        return xp.linalg.diagonal(x, offset=k)
+    size = x.shape[0] + abs(k)
+    padded = xp.zeros((size,), dtype=x.dtype, device=x.device)
+    padded[max(-k, 0) : size - max(k, 0)] = x
+    return xp.multiply(xp.reshape(padded, (-1, 1)), xp.eye(size, k=k, dtype=x.dtype, device=x.device))
+
+
+def _trapezoid(xp: Any, y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
+    y = xp.moveaxis(y, axis, -1)
+    steps = dx if x is None else xp.diff(x)
+    return xp.sum(xp.multiply(xp.add(y[..., 1:], y[..., :-1]), steps), axis=-1) / 2.0
+
+
 def _squeeze(xp: Any, x: Any, axis: Any = None) -> Any:
     return xp.squeeze(x, axis=tuple(i for i, n in enumerate(x.shape) if n == 1) if axis is None else axis)
 
@@ -155,11 +206,27 @@ SPECIAL: dict[str, Callable[..., Any]] = {
     "size": lambda xp, x: x.size,
     "exp2": lambda xp, x: xp.pow(2.0, x),
     "cbrt": lambda xp, x: xp.multiply(xp.sign(x), xp.pow(xp.abs(x), 1 / 3)),
-    "trace": lambda xp, x, **kw: xp.linalg.trace(x, **kw),
-    "diagonal": lambda xp, x, **kw: xp.linalg.diagonal(x, **kw),
+    "trace": lambda xp, x, offset=0, **kw: xp.linalg.trace(x, offset=offset, **kw),
+    "diagonal": lambda xp, x, offset=0, **kw: xp.linalg.diagonal(x, offset=offset, **kw),
     "vstack": lambda xp, xs: xp.concat([xp.reshape(x, (1, -1)) if x.ndim < 2 else x for x in xs], axis=0),
     "hstack": lambda xp, xs: xp.concat(list(xs), axis=0 if xs[0].ndim == 1 else 1),
     "ptp": lambda xp, x, axis=None: xp.subtract(xp.max(x, axis=axis), xp.min(x, axis=axis)),
+    "cross": lambda xp, x, y, axis=-1: xp.linalg.cross(x, y, axis=axis),
+    "diag": _diag,
+    "einsum": _einsum,
+    "erf": _gap("erf"),  # scipy.special's
+    "erfc": _gap("erfc"),
+    "gammaln": _gap("lgamma"),
+    "psi": _gap("digamma"),
+    "kron": _kron,
+    "trapezoid": _trapezoid,
+    "vdot": lambda xp, x, y: xp.vecdot(xp.reshape(x, (-1,)), xp.reshape(y, (-1,))),
+    "atleast_1d": lambda xp, x: xp.reshape(x, (1,)) if x.ndim == 0 else x,
+    "atleast_2d": lambda xp, x: xp.reshape(x, (1, -1)) if x.ndim < 2 else x,
+    "append": lambda xp, x, y, axis=None: xp.concat([x, y], axis=axis),
+    "column_stack": lambda xp, xs: xp.concat([xp.reshape(x, (-1, 1)) if x.ndim < 2 else x for x in xs], axis=1),
+    "degrees": lambda xp, x: xp.multiply(x, 180 / xp.pi),
+    "radians": lambda xp, x: xp.multiply(x, xp.pi / 180),
     "deg2rad": lambda xp, x: xp.multiply(x, xp.pi / 180),
     "rad2deg": lambda xp, x: xp.multiply(x, 180 / xp.pi),
     "average": lambda xp, x, axis=None, weights=None: xp.mean(x, axis=axis)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import linecache
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -54,8 +55,10 @@ class Wrapped:
 
     __slots__ = ()
     xp: Any = None  # the namespace of the class
+    weak_scalars = False  # whether NumPy's scalars (np.sqrt(2)) count as Python numbers here: over every library but NumPy
     shape: tuple[int, ...]
     dtype: Any
+    device: Any
     __hash__ = None  # type: ignore[assignment]
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
@@ -97,6 +100,11 @@ class Wrapped:
     def __getitem__(self, key: Any) -> Any:
         raise NotImplementedError
 
+    def _split(self, key: Any) -> tuple[Any, list[Any]]:
+        """An index as (template, arrays); lists in it are arrays of integers."""
+        template, arrays = split_key(key)
+        return template, [self.xp.asarray(part, device=self.device) if type(part) is list else part for part in arrays]
+
     def __getattr__(self, name: str) -> Any:
         method = numpy_style.METHODS.get(name)
         if method is None:
@@ -104,22 +112,28 @@ class Wrapped:
         return lambda *args, **kwargs: method(self.xp, self, *args, **kwargs)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        return numpy_style.ufunc(self.xp, ufunc.__name__, method, inputs, kwargs)
+        return numpy_style.ufunc(self.xp, ufunc.__name__, method, tuple(map(self._operand, inputs)), kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return numpy_style.function(self.xp, function, args, kwargs)
 
+    def _operand(self, x: Any) -> Any:
+        """x, or the Python number that a NumPy scalar stands for."""
+        if self.weak_scalars and type(x).__module__ == "numpy" and not hasattr(x, "__setitem__"):
+            return x.item()
+        return x
+
 
 def _binary(name: str) -> Callable[[Any, Any], Any]:
     def operator(self: Any, other: Any) -> Any:
-        return getattr(self.xp, name)(self, other) if _operand(other) else NotImplemented
+        return getattr(self.xp, name)(self, self._operand(other)) if _is_operand(other) else NotImplemented
 
     return operator
 
 
 def _reflected(name: str) -> Callable[[Any, Any], Any]:
     def operator(self: Any, other: Any) -> Any:
-        return getattr(self.xp, name)(other, self) if _operand(other) else NotImplemented
+        return getattr(self.xp, name)(self._operand(other), self) if _is_operand(other) else NotImplemented
 
     return operator
 
@@ -128,7 +142,7 @@ def _unary(name: str) -> Callable[[Any], Any]:
     return lambda self: getattr(self.xp, name)(self)
 
 
-def _operand(other: Any) -> bool:
+def _is_operand(other: Any) -> bool:
     try:
         return library_of(other) is not NOTHING or other is not None
     except TypeError:
@@ -184,29 +198,38 @@ class Index:
 
 
 def users_line() -> tuple[str, str]:
-    """("script.py:12", "y = math.sin(x)"): the newest line on the stack that is not ours."""
+    """("script.py:12", "y = math.sin(x)"): the newest line on the stack that is the user's: neither ours nor an installed package's."""
     frame: Any = sys._getframe(1)
+    found: Any = None
     while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if module.partition(".")[0] not in ("ann", "backends", "importlib", "contextlib", "functools", "numpy"):
-            file, number = frame.f_code.co_filename, frame.f_lineno
-            return f"{file.rpartition('/')[2]}:{number}", linecache.getline(file, number).strip()
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in ("ann", "backends", "importlib", "contextlib", "functools", "numpy"):
+            found = found or frame
+            if "site-packages" not in frame.f_code.co_filename:
+                found = frame
+                break
         frame = frame.f_back
-    return "?", ""
+    if found is None:
+        return "?", ""
+    file, number = found.f_code.co_filename, found.f_lineno
+    return f"{file.rpartition('/')[2]}:{number}", linecache.getline(file, number).strip()
 
 
-def leaving(what: str, where: str) -> TypeError:
-    """The error for a value asked of an array that has none to give: float(x) inside grad, at script.py:12."""
+def leaving(what: str, where: str, why: str) -> TypeError:
+    """The error for a value asked of an array that must not give it: float(x) inside grad, at script.py:12."""
     place, line = users_line()
-    advice = "write xp functions of x: xp = ann.namespace(x)"
-    for name in ("sin", "cos", "tan", "exp", "log", "sqrt", "tanh", "sinh", "cosh", "floor", "ceil"):
-        if f"math.{name}(" in line:
-            return TypeError(f"{what} {where}, at {place}: math.{name}(x) needs a number; write np.{name}(x).")
+    if found := re.search(r"\bmath\.(\w+)\(", line):
+        name = found[1]
+        instead = numpy_style.MATH.get(name, f"np.{name}")
+        return TypeError(f"{what} {where}, at {place}: math.{name}(x) needs a number; write {instead}(x).")
     if what.startswith("bool"):
         advice = "write xp.where(condition, a, b)"
     elif what.startswith("int"):
         advice = "sizes come from x.shape; an array of integers picks with xp.take(x, i, axis=0)"
-    return TypeError(f"{what} {where}, at {place}: {line or 'it needs a number'}. This value is not known here; {advice}.")
+    elif "np.array(" in line or "np.asarray(" in line:
+        advice = "np.stack([a, b]) makes an array of a list; an array needs no np.asarray"
+    else:
+        advice = "write np or xp functions of x (xp = ann.namespace(x))"
+    return TypeError(f"{what} {where}, at {place}: {line or 'it needs a number'}. {why}; {advice}.")
 
 
 def is_number(x: Any) -> bool:

@@ -28,9 +28,21 @@ def backend(request: pytest.FixtureRequest) -> backends.Backend:
     return usable(request.param)
 
 
+@pytest.fixture(params=[name for name in BACKENDS if name != "jax"], ids=lambda name: name.partition(":")[0])
+def eager_backend(request: pytest.FixtureRequest) -> backends.Backend:
+    """All but jax, which compiles each operation anew for each shape: there one jitted program is compared with jax.vjp."""
+    return usable(request.param)
+
+
+@pytest.fixture(params=["jax"])
+def jax_backend(request: pytest.FixtureRequest) -> backends.Backend:
+    return usable(request.param)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("JAX_ENABLE_X64", "1")  # float64 oracles on every backend
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # the suite spends its time in XLA's compiler, not in the compiled
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -165,6 +165,66 @@ def test_assignment_and_in_place_operators_are_functional(backend):
     assert np.array_equal(backend.to_numpy(x), kept)
 
 
+def test_floats_in_give_floats_out_everywhere():
+    cube_ = lambda x: x**3  # noqa: E731
+    for value in (ann.hessian(cube_)(2.0), ann.jacobian(cube_)(2.0), ann.hvp(cube_)(2.0, 1.0), *ann.jvp(cube_)(2.0, 1.0), *ann.value_and_grad(cube_)(2.0)):
+        assert type(value) is float
+    assert ann.hessian(lambda p: p["a"] ** 2 * p["b"])({"a": 2.0, "b": 3.0}) == {"a": {"a": 6.0, "b": 4.0}, "b": {"a": 4.0, "b": 0.0}}
+    assert ann.jacobian(lambda x: np.stack([x, x**2]))(2.0).tolist() == [1, 4]
+
+
+def test_a_function_that_does_not_depend_on_its_argument_has_gradient_0(backend):
+    assert ann.grad(lambda x: 3.0)(2.0) == 0.0
+    x = backend.asarray(np.ones(2))
+    assert backend.to_numpy(ann.grad(lambda x: 3.0)(x)).tolist() == [0, 0]
+    assert backend.to_numpy(ann.grad(lambda x: namespace(x).sum(ann.stop_gradient(x)))(x)).tolist() == [0, 0]
+
+
+def test_jvp_of_functions_with_a_restricted_domain(backend):
+    """A zero cotangent stays zero there; the derivative along a direction does not."""
+    x, v = np.array([0.3, 0.5, 0.8]), np.array([1.0, -2.0, 0.5])
+    a, b = backend.asarray(x), backend.asarray(v)
+    for name, slope in (("sqrt", 0.5 / np.sqrt(x)), ("log", 1 / x), ("reciprocal", -1 / x**2), ("asin", 1 / np.sqrt(1 - x * x)), ("square", 2 * x)):
+        _, dy = ann.jvp(lambda a, name=name: getattr(namespace(a), name)(a))(a, b)
+        np.testing.assert_allclose(backend.to_numpy(dy), slope * v, rtol=1e-12)
+
+
+def test_what_may_leave_the_trace_does(backend):
+    """Truth values, integers and indices carry no gradient; a format shows the value."""
+    shown = []
+
+    def f(x):
+        y = namespace(x).sum(x)
+        if y > 1:
+            shown.append(f"{y:.2f} {x}")
+            return y * int(y)
+        return x[namespace(x).argmax(x)]
+
+    assert backend.to_numpy(ann.grad(f)(backend.asarray(np.array([1.5, 2.0])))).tolist() == [3, 3]
+    assert shown[0].startswith("3.50 traced")
+    assert backend.to_numpy(ann.grad(f)(backend.asarray(np.array([0.5, -2.0])))).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("f", "message"),
+    [
+        (lambda x: math.sin(x), r"^float\(x\) inside grad, at test_autodiff.py:\d+: math.sin\(x\) needs a number; write np.sin\(x\).$"),
+        (lambda x: math.atan(x), r"write np.arctan\(x\)"),
+        (lambda x: math.erf(x), r"write backends.gaps.erf\(x\)"),
+        (lambda x: float(x) * 2, r"float\(x\) inside grad.*Its gradient would be lost"),
+        (lambda x: complex(x), r"complex\(x\) inside grad"),
+        (lambda x: x.item(), r"x.item\(\) inside grad"),
+        (lambda x: x.tolist(), r"x.tolist\(\) inside grad"),
+        (lambda x: np.asarray(x), r"np.asarray\(x\) inside grad"),
+        (lambda x: np.from_dlpack(x), r"x.__dlpack__\(\) inside grad"),
+    ],
+)
+def test_each_way_out_of_the_trace_says_what_to_write(f, message):
+    with pytest.raises(TypeError, match=message):
+        ann.grad(lambda x: f(x))(1.0)
+    assert ann.grad(lambda x, c: (f(c), x)[1])(1.0, np.asarray(0.5)) == 1.0  # a constant may leave
+
+
 def test_values_leaving_the_trace_are_explained():
     with pytest.raises(TypeError, match=r"float\(x\) inside grad, at test_autodiff.py:\d+: math.sin\(x\) needs a number; write np.sin\(x\)"):
         ann.grad(lambda x: math.sin(x))(1.0)
@@ -180,6 +240,12 @@ def test_what_grad_cannot_differentiate_is_explained():
         ann.grad(lambda x: x)(np.arange(3))
     with pytest.raises(ValueError, match=r"must return a scalar, it returned shape \(3,\)"):
         ann.grad(lambda x: x * 2.0)(np.ones(3))
+    with pytest.raises(ValueError, match="must return a scalar, it returned NoneType"):
+        ann.grad(lambda x: None)(1.0)
+    with pytest.raises(TypeError, match="complex128.*two arguments"):
+        ann.grad(lambda x: x)(np.ones(2, dtype=complex))
+    with pytest.raises(ValueError, match="an argument twice"):
+        ann.grad(lambda x, y: x * y, argnums=(0, -2))(1.0, 2.0)
     with pytest.raises(TypeError, match="argnums is 1"):
         ann.grad(cube, argnums=1)(1.0)
 

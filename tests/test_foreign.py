@@ -1,26 +1,52 @@
 """Code that is not ours: it is differentiated, and it traces our training step."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import ann
+import backends
 from backends import namespace
 
-X = np.array([[0.3, -1.2, 0.8], [1.5, 0.4, -0.6]])
+ROOT = Path(__file__).parent.parent
+X = np.array([[0.3, -1.2, 0.8], [1.5, 0.4, -0.6], [0.7, 0.2, -0.9]])
 
 
 def agrees(backend, f, x=X):
     ann.check_gradients(f, backend.asarray(np.array(x)), rtol=1e-5)
 
 
-def test_array_api_extra_differentiates(backend):
+EXTRA = {
+    "kron": lambda xpx, x: xpx.kron(x, x),
+    "atleast_nd": lambda xpx, x: xpx.atleast_nd(x * x, ndim=4),
+    "create_diagonal": lambda xpx, x: xpx.create_diagonal(x),
+    "cov": lambda xpx, x: xpx.cov(x),
+    "sinc": lambda xpx, x: xpx.sinc(x),
+    "pad": lambda xpx, x: xpx.pad(x, 1),
+    "apply_where": lambda xpx, x: xpx.apply_where(x > 0, x, lambda a: a**2, lambda a: -a),
+    "at.set": lambda xpx, x: xpx.at(x * 1.0, (slice(0, 1), ...)).set(2.0) * x,
+    "at.multiply": lambda xpx, x: xpx.at(x * 1.0, (slice(0, 2), ...)).multiply(x[1:, ...]),
+    "partition": lambda xpx, x: xpx.partition(x, 1),
+    "isclose": lambda xpx, x: namespace(x).where(xpx.isclose(x, x), x * x, x),
+}
+
+
+@pytest.mark.parametrize("name", EXTRA)
+def test_array_api_extra_differentiates(eager_backend, name):
     xpx = pytest.importorskip("array_api_extra", reason="array_api_extra is not installed")
-    if backend.name.startswith("array_api_strict"):
-        pytest.skip("array_api_extra asks for a common namespace of our lifted array and strict's raw constants")
-    lifted = lambda x: namespace(x)  # noqa: E731
-    agrees(backend, lambda x: xpx.kron(x, x, xp=lifted(x)))
-    agrees(backend, lambda x: xpx.atleast_nd(x * x, ndim=4, xp=lifted(x)))
-    agrees(backend, lambda x: xpx.create_diagonal(x[0, ...] * x[1, ...], xp=lifted(x)) if backend.name == "numpy" else x * x)
+    agrees(eager_backend, lambda x: EXTRA[name](xpx, x))
+
+
+def test_array_api_extra_differentiates_on_jax(jax_backend):
+    xpx = pytest.importorskip("array_api_extra", reason="array_api_extra is not installed")
+    for name in ("kron", "cov", "apply_where", "at.set"):
+        f = lambda x, name=name: EXTRA[name](xpx, x)  # noqa: E731
+        expected = ann.grad(lambda x: np.sum(f(x) ** 2))(X)
+        np.testing.assert_allclose(ann.grad(lambda x: np.sum(f(x) ** 2))(jax_backend.asarray(X)), expected, rtol=1e-10, atol=1e-12)
 
 
 def test_array_api_code_of_a_user_differentiates(backend):
@@ -44,35 +70,63 @@ def test_compat_finds_our_namespace():
         ann.grad(lambda x: array_namespace(x, X).sum(x))(X)
 
 
-def test_scipy_array_api_functions_differentiate():
-    import os
-    import subprocess
-    import sys
-    from pathlib import Path
+SCIPY = """
+import numpy as np, ann, backends
+from scipy import integrate, optimize, special, stats
+from scipy.spatial.transform import Rotation
 
-    pytest.importorskip("scipy", reason="scipy is not installed")
-    code = """
-import numpy as np, ann
-from scipy.special import logsumexp, softmax
-x = np.array([[0.3, -1.2, 0.8], [1.5, 0.4, -0.6]])
-ann.check_gradients(lambda x: softmax(x, axis=-1) if isinstance(x, np.ndarray) else softmax(x, axis=-1), x, rtol=1e-5)
-print("done")
+X = np.array([[0.3, -1.2, 0.8], [1.5, 0.4, -0.6], [0.7, 0.2, -0.9]])
+FUNCTIONS = {
+    "logsumexp": lambda x: special.logsumexp(x, axis=-1), "softmax": lambda x: special.softmax(x, axis=-1),
+    "log_softmax": lambda x: special.log_softmax(x, axis=-1), "xlogy": lambda x: special.xlogy(abs(x), abs(x)),
+    "trapezoid": lambda x: integrate.trapezoid(x, axis=-1), "cumulative_trapezoid": lambda x: integrate.cumulative_trapezoid(x, axis=-1),
+    "rosen": lambda x: optimize.rosen(x[0, ...]), "gmean": lambda x: stats.gmean(abs(x), axis=-1), "zscore": lambda x: stats.zscore(x, axis=-1),
+    "skew": lambda x: stats.skew(x, axis=-1), "kurtosis": lambda x: stats.kurtosis(x, axis=-1), "sem": lambda x: stats.sem(x, axis=-1),
+    "rotation": lambda x: Rotation.from_rotvec(x).as_matrix(),
+}
+usable = [name for name, state in backends.available().items() if state.usable]
+for name in usable:
+    backend = backends.get({"array_api_strict": "array_api_strict:device1"}.get(name, name))
+    for key, f in FUNCTIONS.items():
+        if name == "jax":  # which compiles each operation anew
+            if key in ("logsumexp", "gmean", "zscore"):
+                y, pull = ann.vjp(f, backend.asarray(X))
+                z, pull_numpy = ann.vjp(f, X)
+                np.testing.assert_allclose(pull(backend.xp.ones_like(y)), pull_numpy(np.ones_like(z)), rtol=1e-9, atol=1e-12)
+        else:
+            ann.check_gradients(f, backend.asarray(X), rtol=1e-5)
+print(*usable)
 """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "SCIPY_ARRAY_API": "1"}, cwd=Path(__file__).parent.parent)
-    assert run.stdout.strip() == "done", run.stderr
+
+
+def test_array_api_functions_of_scipy_differentiate_on_every_backend():
+    pytest.importorskip("scipy", reason="scipy is not installed")
+    environment = {**os.environ, "SCIPY_ARRAY_API": "1"}  # SciPy reads it when it is imported
+    run = subprocess.run([sys.executable, "-c", SCIPY], capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert run.stdout.split() == [name for name, state in backends.available().items() if state.usable], run.stderr
+
+
+def test_ufuncs_of_scipy_differentiate_where_there_is_a_gap_function(eager_backend):
+    special = pytest.importorskip("scipy.special", reason="scipy is not installed")
+    x = eager_backend.asarray(np.array([0.3, 1.7, 2.4]))
+    for name in ("erf", "erfc", "gammaln", "psi"):
+        f = getattr(special, name)
+        ann.check_gradients(lambda x, f=f: np.sum(f(x)), np.array([0.3, 1.7, 2.4]))
+        y, _ = ann.vjp(f, x)
+        np.testing.assert_allclose(eager_backend.to_numpy(y), f(np.array([0.3, 1.7, 2.4])), rtol=1e-12)
+    with pytest.raises(TypeError, match="the function gamma has no counterpart"):
+        ann.grad(lambda x: np.sum(special.gamma(x)))(x)
 
 
 def test_a_training_step_traces_under_jax_jit():
     """Then no value is read on the host, no shape depends on data, and nothing is written to."""
     jax = pytest.importorskip("jax", reason="jax is not installed")
-    import backends
-
     be = backends.get("jax")
     net = ann.Sequential([
         ann.Conv2D(4, 3, padding="same", activation="gelu"), ann.MaxPooling2D(), ann.BatchNormalization(), ann.AveragePooling2D(2, 1, "same"),
         ann.Flatten(), ann.Dropout(0.3), ann.Dense(8, "relu"), ann.LayerNormalization(), ann.Dense(5),
     ])  # fmt: skip
-    x, y = be.asarray(np.random.default_rng(0).normal(size=(6, 8, 8, 2)).astype("float32")), be.asarray(np.arange(6) % 5)
+    x, y = np.random.default_rng(0).normal(size=(6, 8, 8, 2)).astype("float32"), np.arange(6) % 5
     params, state = net.init(x, seed=0)
     opt = ann.AdamW(ann.schedules.CosineDecay(1e-2, 10), global_clipnorm=1.0)
     dice = ann.Stream(0)["train"]
@@ -87,9 +141,8 @@ def test_a_training_step_traces_under_jax_jit():
 
     compiled = jax.jit(step)
     eager = (params, opt.init(params), state, None)
-    traced = eager
+    traced = backends.move(eager, be)
     for i in range(3):
-        n = be.asarray(np.int32(i))
-        eager = step(eager[0], eager[2], eager[1], x, y, n)
-        traced = compiled(traced[0], traced[2], traced[1], x, y, n)
+        eager = step(eager[0], eager[2], eager[1], x, y, i)
+        traced = compiled(traced[0], traced[2], traced[1], be.asarray(x), be.asarray(y), be.asarray(np.int32(i)))
         np.testing.assert_allclose(eager[3], traced[3], rtol=1e-4)

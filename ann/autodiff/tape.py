@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from backends import library_of, namespace
 from backends.library import Library, register
 from backends.program import calls
-from backends.wrapped import Wrapped, leaving, split_key, users_line
+from backends.wrapped import Wrapped, leaving, users_line
 
 if TYPE_CHECKING:
     from ann.autodiff.primitive import Primitive
@@ -84,11 +84,11 @@ class Traced(Wrapped):
         return self.xp.to_device(self, device=device)
 
     def __getitem__(self, key: Any) -> Any:
-        template, arrays = split_key(key)
+        template, arrays = self._split(key)
         return self.xp.get_item(self, arrays, key=template)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        template, arrays = split_key(key)
+        template, arrays = self._split(key)
         self._rebind(self.xp.set_item(self, value, arrays, key=template))
 
     def _rebind(self, y: Traced) -> Any:
@@ -103,7 +103,7 @@ class Traced(Wrapped):
 
     def _number(self, what: str) -> Any:
         if self.depends:
-            raise leaving(what, "inside grad")
+            raise leaving(what, "inside grad", "Its gradient would be lost")
         return raw(self)
 
     def __bool__(self) -> bool:
@@ -120,6 +120,16 @@ class Traced(Wrapped):
 
     def __complex__(self) -> complex:
         return complex(self._number("complex(x)"))
+
+    def __format__(self, form: str) -> str:
+        x = raw(self)
+        return format(library_of(x).fetch(x)[()], form) if form else repr(self)
+
+    def item(self) -> Any:
+        return self._number("x.item()").item()
+
+    def tolist(self) -> Any:
+        return self._number("x.tolist()").tolist()
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         x = self._number("np.asarray(x)")
@@ -180,7 +190,7 @@ def traced_class(library: Library) -> type[Traced]:
     """The class of traced arrays over this library; its namespace is the library's, made differentiable."""
     from ann.autodiff.rules import differentiable_namespace, gap_rules  # the rules are primitives, defined on this page
 
-    cls: type[Traced] = type("Traced", (Traced,), {"__slots__": ()})
+    cls: type[Traced] = type("Traced", (Traced,), {"__slots__": (), "weak_scalars": library.name != "numpy"})
     traced = Library(f"{library.name}, traced", None)
     traced.rank = 2
     traced.gaps = gap_rules()
@@ -252,11 +262,13 @@ def _wrap(y: Any, primitive: Primitive, cls: type[Traced], tape: Tape, node: Nod
             )
     elif not hasattr(y, "dtype"):
         return y
-    if node is not None and _is_complex(y.dtype):
-        raise TypeError(
-            f"{primitive.__name__}: its result is complex and depends on a differentiated input "  # type: ignore[attr-defined]
-            f"(at {users_line()[0]}). Gradients are of real computations so far: write real and imaginary parts as two arrays."
-        )
+    if node is not None and (kind := _kind(y.dtype)) != "floating":
+        if kind == "complex":
+            raise TypeError(
+                f"{primitive.__name__}: its result is complex and depends on a differentiated input "  # type: ignore[attr-defined]
+                f"(at {users_line()[0]}). Gradients are of real computations so far: write real and imaginary parts as two arrays."
+            )
+        node = None  # integers and booleans carry no gradient
     return cls(y, tape, node, slot)
 
 
@@ -267,14 +279,17 @@ def _enclosed(x: Any, cls: type[Traced]) -> Any:
     return cls(x, CONSTANT) if hasattr(x, "dtype") and not isinstance(x, Traced) else x
 
 
-_complex: dict[tuple[type, Any], bool] = {}  # by class too: dtypes of two libraries may not be compared
+_kinds: dict[tuple[type, Any], str] = {}  # by class too: dtypes of two libraries may not be compared
 
 
-def _is_complex(dtype: Any) -> bool:
-    key = (type(dtype), dtype)
-    if key not in _complex:
-        _complex[key] = "complex" in str(dtype)
-    return _complex[key]
+def _kind(dtype: Any) -> str:
+    """ "floating", "complex" or "other" (integers and booleans)."""
+    try:
+        return _kinds[type(dtype), dtype]
+    except KeyError:
+        text = str(dtype)
+        kind = _kinds[type(dtype), dtype] = "complex" if "complex" in text else "floating" if "float" in text else "other"
+        return kind
 
 
 def _flat(args: Iterable[Any]) -> Iterable[Any]:

@@ -15,6 +15,7 @@ from ann.autodiff.primitive import primitive
 from ann.autodiff.tape import CONSTANT, Node, Tape, Traced, backward, is_traced, lift, raw, zeros_of
 from backends import library_of, namespace, tree
 from backends.library import NOTHING
+from backends.wrapped import is_number
 
 Array = Any
 Tree = Any
@@ -54,17 +55,16 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, ha
     def evaluate(*args: Any, **kwargs: Any) -> Any:
         run = _trace(lambda *a: f(*a, **kwargs), args, _places(f, numbers, args), strict=True, has_aux=has_aux)
         y = run.value
-        if getattr(y, "shape", ()) != () or isinstance(y, dict | list | tuple):
+        if not (_is_array(y) or is_number(y)) or getattr(y, "shape", ()) != ():
             got = f"shape {tuple(y.shape)}" if hasattr(y, "shape") else type(y).__name__
             raise ValueError(f"grad: {_name(f)} must return a scalar, it returned {got}; xp.sum or xp.mean makes one, ann.jacobian takes arrays")
-        if run.outputs and not _is_floating(raw(y)):
+        if _is_array(y) and not _is_floating(raw(y)):
             raise TypeError(f"grad: {_name(f)} must return a real floating number, it returned {y.dtype}")
         seed = namespace(y).ones_like(y) if _is_array(y) else None
         gradients = run.pull(seed)
         gradients = [_as_floats(args[i], g) for i, g in zip(run.numbers, gradients, strict=True)]
         gradient = gradients[0] if isinstance(argnums, int) else tuple(gradients)
-        if _only_floats(args) and not isinstance(raw(y), float) and not is_traced(y):
-            y = float(y)
+        y = _float(y) if _only_floats(args) else y
         return ((y, run.aux) if has_aux else y), gradient
 
     return evaluate
@@ -98,7 +98,7 @@ def jacobian(f: Callable[..., Any], argnums: int = 0, has_aux: bool = False) -> 
             pulled = [run.pull(tree.fill(run.value, [unit if k == place else None for k in range(len(ys))]))[0] for unit in _units(y)]
             if not pulled:
                 return tree.map(lambda leaf: namespace(y).zeros((*y.shape, *getattr(leaf, "shape", ())), dtype=y.dtype), x)
-            return tree.map(lambda *gs: _reshape(namespace(*gs).stack(list(gs)), (*y.shape, *gs[0].shape)), *pulled)
+            return _as_floats(x, tree.map(lambda *gs: _reshape(namespace(*gs).stack(list(gs)), (*y.shape, *gs[0].shape)), *pulled))
 
         numbers = sum(map(_size, run.arrays))
         if 0 < numbers < sum(map(_size, ys)) // 4:  # a push costs about a pull, and recording the transposed pass a few
@@ -122,7 +122,7 @@ def _columns(f: Callable[..., Any], run: _Run, args: tuple[Any, ...], kwargs: di
     return tree.fill(
         value,
         [
-            tree.fill(args[number], [_reshape(columns[k], (*y.shape, *x.shape)) for columns, x in zip(pushed, inputs, strict=True)])
+            _as_floats(args[number], tree.fill(args[number], [_reshape(columns[k], (*y.shape, *x.shape)) for columns, x in zip(pushed, inputs, strict=True)]))
             for k, y in enumerate(tree.leaves(value))
         ],
     )
@@ -135,7 +135,8 @@ def jvp(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
     def directional(*args: Any) -> Any:
         *inputs, v = args
         value, push = _linearize(f, argnums, tuple(inputs))
-        return value, tree.fill(value, push(tree.leaves(v)))
+        dy = tree.fill(value, push(tree.leaves(v)))
+        return (tree.map(_float, value), tree.map(_float, dy)) if _only_floats(inputs) else (value, dy)
 
     return directional
 
@@ -333,7 +334,13 @@ def _floats_as_arrays(argument: Tree, differentiate: bool, others: Tree = ()) ->
 
 
 def _as_floats(argument: Tree, gradient: Tree) -> Tree:
-    return tree.map(lambda x, g: float(g) if type(x) is float and not is_traced(g) and g is not None else g, argument, gradient)
+    """The gradient, with Python floats where the argument has them."""
+    return tree.map(lambda x, g: _float(g) if type(x) is float else g, argument, gradient)
+
+
+def _float(y: Any) -> Any:
+    """A number without a trace as a Python float."""
+    return float(y) if getattr(y, "shape", None) == () and library_of(y).rank == 0 else y
 
 
 def _only_floats(args: Any) -> bool:
@@ -347,7 +354,9 @@ def _refuse_integers(argument: Tree, number: int) -> None:
         if type(x) in (int, bool):
             raise TypeError(f"grad: {place} is the integer {x}, which has no derivative; write {float(x)}")
         if _is_array(x) and not _is_floating(raw(x)):
-            raise TypeError(f"grad: {place} has dtype {x.dtype}, which has no derivative; xp.astype(x, xp.float32) makes it a float")
+            complex_ = namespace(x).isdtype(raw(x).dtype, "complex floating")
+            advice = "real and imaginary parts can be two arguments" if complex_ else "xp.astype(x, xp.float32) makes it a float"
+            raise TypeError(f"grad: {place} has dtype {x.dtype}, which has no derivative; {advice}")
 
 
 def _cotangents(value: Tree, dy: Tree) -> list[Any]:
@@ -377,6 +386,8 @@ def _places(f: Callable[..., Any], numbers: tuple[int, ...], args: tuple[Any, ..
     for number in numbers:
         if not -len(args) <= number < len(args):
             raise TypeError(f"grad: argnums is {number}, {_name(f)} was called with {len(args)} positional arguments")
+    if len({number % len(args) for number in numbers}) < len(numbers):
+        raise ValueError(f"grad: argnums {numbers} names an argument twice")
     return numbers
 
 

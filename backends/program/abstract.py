@@ -24,7 +24,7 @@ from backends.program.indexing import broadcast
 from backends.program.promotion import ANY, BOOL, Refusal, dtype_name, promote_all
 from backends.program.promotion import kind as kind_of
 from backends.program.shapes import GAP_RULES, MAIN, NUMBERS, PROMOTING, Rule
-from backends.wrapped import Namespace, Wrapped, leaving, split_key, users_line
+from backends.wrapped import Namespace, Wrapped, leaving, users_line
 
 Array = Any
 
@@ -67,10 +67,6 @@ class Abstract(Wrapped):
         template, arrays = self._split(key)
         self._rebind(apply(type(self), "set_item", GAP_RULES["set_item"], (self, value, arrays), {"key": template}))
 
-    def _split(self, key: Any) -> tuple[Any, list[Any]]:
-        template, arrays = split_key(key)
-        return template, [self.xp.asarray(part) if type(part) is list else part for part in arrays]
-
     def _rebind(self, y: Abstract) -> Any:
         """x[k] = v and x += y: this object stands for the new value."""
         self.shape, self.dtype_name, self.device, self.origin, self.weak = y.shape, y.dtype_name, y.device, y.origin, y.weak
@@ -85,7 +81,7 @@ class Abstract(Wrapped):
         return type(self)(self.shape, name, self.device, Made(call, 0))
 
     def _no_value(self, what: str) -> Any:
-        raise leaving(what, "of an array without data")
+        raise leaving(what, "of an array without data", "This value is not known here")
 
     def __bool__(self) -> bool:
         return self._no_value("bool(x)")  # type: ignore[no-any-return]

@@ -15,9 +15,9 @@ from typing import Any
 from ann.autodiff.rules.table import RULES
 from ann.autodiff.tape import CONSTANT, Traced, raw
 from backends.library import GAPS, Library, library_of
-from backends.wrapped import Namespace
+from backends.wrapped import Namespace, users_line
 
-from ann.autodiff.rules import algebra, elementwise, manipulation, reductions  # noqa: F401, isort: skip  (they fill the table)
+from ann.autodiff.rules import algebra, creation, elementwise, manipulation, reductions  # noqa: F401, isort: skip  (they fill the table)
 
 for _name in ("matmul", "matrix_transpose", "tensordot", "vecdot"):
     RULES["linalg"][_name] = RULES[""][_name]  # the standard has them in both places
@@ -27,19 +27,21 @@ STEPS = (
     "all", "any", "argmax", "argmin", "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or",
     "bitwise_right_shift", "bitwise_xor", "ceil", "count_nonzero", "equal", "floor", "floor_divide", "greater",
     "greater_equal", "isfinite", "isin", "isinf", "isnan", "less", "less_equal", "logical_and", "logical_not", "logical_or",
-    "logical_xor", "nonzero", "not_equal", "result_type", "round", "searchsorted", "sign", "signbit", "trunc", "unique_all",
-    "unique_counts", "unique_inverse", "unique_values", "nextafter", "real", "imag",
+    "logical_xor", "nonzero", "not_equal", "result_type", "round", "searchsorted", "sign", "signbit", "trunc", "imag",
 )  # fmt: skip
-NAMED = {  # the tuples of the linalg extension, whose fields the standard names
+NAMED = {  # the tuples whose fields the standard names
     "eigh": namedtuple("EighResult", ("eigenvalues", "eigenvectors")),
     "qr": namedtuple("QRResult", ("Q", "R")),
     "slogdet": namedtuple("SlogdetResult", ("sign", "logabsdet")),
     "svd": namedtuple("SVDResult", ("U", "S", "Vh")),
+    "unique_all": namedtuple("UniqueAllResult", ("values", "indices", "inverse_indices", "counts")),
+    "unique_counts": namedtuple("UniqueCountsResult", ("values", "counts")),
+    "unique_inverse": namedtuple("UniqueInverseResult", ("values", "inverse_indices")),
 }
-CREATION = (
-    "arange", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace", "ones", "ones_like", "zeros",
-    "zeros_like",
-)  # fmt: skip
+# Functions that create arrays: from a shape (and the dtype of x); from values, which `VALUED` ones take as numbers.
+CREATION = ("empty", "empty_like", "eye", "ones", "ones_like", "zeros", "zeros_like")
+VALUED = ("arange", "from_dlpack", "full", "full_like", "linspace")
+COMPLEX = ("eig", "eigvals")  # of linalg, and all of fft: results are complex, which are not differentiated
 
 
 def differentiable_namespace(library: Library, cls: type[Traced]) -> Namespace:
@@ -52,23 +54,47 @@ def differentiable_namespace(library: Library, cls: type[Traced]) -> Namespace:
         return cls(y, CONSTANT) if not isinstance(y, Traced) and hasattr(y, "dtype") and hasattr(y, "shape") else y
 
     def through(f: Callable[..., Any]) -> Callable[..., Any]:
+        """f on the values beneath; its result is a constant."""
+
         @functools.wraps(f)
         def constant(*args: Any, **kwargs: Any) -> Any:
             return wrap(f(*map(_peeled, args), **{key: _peeled(value) for key, value in kwargs.items()}))
 
         return constant
 
+    def constants_only(f: Callable[..., Any]) -> Callable[..., Any]:
+        """f on the values beneath, of which none may depend on a differentiated input: its gradient would be lost."""
+        passed = through(f)
+
+        @functools.wraps(f)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            if _depends((args, tuple(kwargs.values()))):
+                raise TypeError(
+                    f"{f.__name__}: an argument depends on a differentiated input (at {users_line()[0]}), and this function has no derivative here. "
+                    "ann.stop_gradient(x) makes it a constant."
+                )
+            return passed(*args, **kwargs)
+
+        return guarded
+
     def table(part: str, beneath: Any) -> dict[str, Callable[..., Any]]:
         rules = {name: _signed(f, getattr(beneath, name), wrap) for name, f in RULES[part].items() if hasattr(beneath, name)}
-        if part == "":
-            passing = {name: through(getattr(beneath, name)) for name in (*STEPS, *CREATION) if hasattr(beneath, name)}
-        elif part == "fft":
-            passing = {name: through(f) for name, f in vars(beneath).items() if callable(f) and not name.startswith("_")}
-        else:
-            passing = {name: through(getattr(beneath, name)) for name in ("matrix_rank", "eig", "eigvals") if hasattr(beneath, name)}
-        return passing | rules
+        steps = {"": (*STEPS, *CREATION), "linalg": ("matrix_rank",), "fft": ()}[part]
+        others = {"": VALUED, "linalg": COMPLEX, "fft": [name for name in dir(beneath) if not name.startswith("_")]}[part]
+        passing = {name: through(getattr(beneath, name)) for name in steps if hasattr(beneath, name)}
+        return passing | {name: constants_only(f) for name in others if callable(f := getattr(beneath, name, None))} | rules
+
+    def valued(made: Callable[..., Any], body: Callable[..., Any]) -> Callable[..., Any]:
+        """The library's function for constants, the body in calls of this namespace where a traced value is among the arguments."""
+
+        @functools.wraps(made)
+        def create(*args: Any, **kwargs: Any) -> Any:
+            return (functools.partial(body, cls.xp) if _depends((args, tuple(kwargs.values()))) else made)(*args, **kwargs)
+
+        return create
 
     functions = table("", library.xp)
+    functions |= {name: valued(functions[name], body) for name, body in creation.BODIES.items()}
     functions |= {name: through(getattr(library.xp, name)) for name in ("finfo", "iinfo", "can_cast")}  # arrays are asked too
     functions["asarray"] = functools.partial(_asarray, library, cls)
     functions["to_device"] = RULES["gap"]["to_device"]
@@ -99,6 +125,11 @@ def gap_rules() -> dict[str, Callable[..., Any]]:
 
 def _gap_through(f: Callable[..., Any], *args: Any, **static: Any) -> Any:
     return f(*map(_peeled, args), **{key: _peeled(value) for key, value in static.items()})
+
+
+def _depends(x: Any) -> bool:
+    """Whether a differentiated input is behind x, or behind a member of it."""
+    return any(map(_depends, x)) if isinstance(x, list | tuple) else isinstance(x, Traced) and x.depends
 
 
 def _peeled(x: Any) -> Any:

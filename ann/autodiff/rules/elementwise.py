@@ -16,10 +16,10 @@ Array = Any
 
 
 def _safe_divide(dy: Array, by: Array) -> Array:
-    """dy/by, and 0 where dy is 0 and by is 0 or NaN: a branch not taken never makes NaN. Elsewhere linear in dy, at dy = 0 too."""
+    """dy/by, and 0 where dy is 0 and by is 0 or NaN: a branch not taken never makes NaN. Elsewhere linear in dy, even at dy = 0."""
     xp = namespace(dy, by)
-    used = (dy != 0) | (xp.abs(by) > 0)
-    return xp.where(used, dy / xp.where(used, by, xp.ones_like(by)), xp.zeros_like(dy))
+    dead = (dy == 0) & ~(xp.abs(by) > 0)
+    return dy / xp.where(dead, 1.0, by)
 
 
 # ----------------------------------------------------------------------------------- one argument: y from x, f′ from x, y
@@ -50,6 +50,7 @@ _smooth("reciprocal", "−dy·y²", lambda xp, dy, x, y: -_safe_divide(dy, x * x
 _smooth("negative", "−dy", lambda xp, dy, x, y: -dy)
 _smooth("positive", "dy", lambda xp, dy, x, y: dy)
 _smooth("conj", "dy (for real x)", lambda xp, dy, x, y: dy)
+_smooth("real", "dy (for real x)", lambda xp, dy, x, y: dy)
 _smooth("abs", "dy·sign x, 0 at x = 0", lambda xp, dy, x, y: dy * _sign(x))
 _smooth("sin", "dy·cos x", lambda xp, dy, x, y: dy * xp.cos(x))
 _smooth("cos", "−dy·sin x", lambda xp, dy, x, y: -dy * xp.sin(x))
@@ -102,9 +103,9 @@ def divide(x1: Array, x2: Array) -> Any:
     y = xp.divide(*fitted("divide", x1, x2))
 
     def by(dy: Array) -> Array:
-        return _safe_divide(dy, _spread(x2, dy))
+        return dy / x2 if isinstance(x2, int | float) else _safe_divide(dy, x2)
 
-    return y, lambda dy: fit(by(dy), x1), lambda dy: fit(-_safe_divide(by(dy) * x1, _spread(x2, dy)), x2)
+    return y, lambda dy: fit(by(dy), x1), lambda dy: fit(-_safe_divide(by(dy) * x1, x2), x2)
 
 
 def _spread(x: Any, dy: Array) -> Array:
@@ -130,10 +131,9 @@ def pow(x1: Array, x2: Array) -> Any:
                 return dy * (float(x2) * namespace(dy, x1).pow(x1, float(x2) - 1.0))
         xp = namespace(dy, x1, x2)
         exponent, base = _spread(x2, dy), _spread(x1, dy)
-        smooth = (base > 0) | ((base < 0) & (xp.floor(exponent) == exponent)) | ((base == 0) & (exponent >= 1))
-        used = ((dy != 0) | smooth) & (exponent != 0)
-        slope = exponent * xp.pow(xp.where(used, base, xp.ones_like(base)), xp.where(used, exponent - 1.0, xp.ones_like(base)))
-        return xp.where(used, dy * slope, xp.zeros_like(dy))
+        singular = ((base == 0) & (exponent < 1)) | ((base < 0) & (exponent != xp.floor(exponent)))
+        dead = singular & ((dy == 0) | (exponent == 0))
+        return dy * (exponent * xp.pow(xp.where(dead, 1.0, base), xp.where(dead, 1.0, exponent - 1.0)))
 
     def by_exponent(dy: Array) -> Array:
         xp = namespace(dy, x1, x2)
@@ -150,7 +150,7 @@ def atan2(x1: Array, x2: Array) -> Any:
     y = namespace(x1, x2).atan2(*fitted("atan2", x1, x2))
 
     def scaled(dy: Array) -> Array:
-        return _safe_divide(dy, _spread(x1 * x1 + x2 * x2, dy))
+        return _safe_divide(dy, x1 * x1 + x2 * x2)
 
     return y, lambda dy: fit(scaled(dy) * x2, x1), lambda dy: fit(-scaled(dy) * x1, x2)
 
@@ -175,8 +175,9 @@ def logaddexp(x1: Array, x2: Array) -> Any:
 
     def sigmoid(d: Array) -> Array:
         xp = namespace(d)
-        e = xp.exp(-xp.abs(d))
-        return xp.where(d >= 0, 1.0 / (1.0 + e), e / (1.0 + e))
+        right = d >= 0
+        e = xp.exp(xp.where(right, -d, d))  # −|d| would do, but not for the second derivative at 0: abs′(0) = 0
+        return xp.where(right, 1.0 / (1.0 + e), e / (1.0 + e))
 
     return y, lambda dy: fit(dy * sigmoid(x1 - x2), x1), lambda dy: fit(dy * sigmoid(x2 - x1), x2)
 
@@ -207,6 +208,12 @@ def copysign(x1: Array, x2: Array) -> Any:
     xp = namespace(x1, x2)
     y = xp.copysign(*fitted("copysign", x1, x2))
     return y, lambda dy: fit(dy * _sign(_spread(x1, dy)) * _sign(y), x1), None
+
+
+@rule
+def nextafter(x1: Array, x2: Array) -> Any:
+    """y = the number after x₁ towards x₂    dx₁ = dy"""
+    return namespace(x1, x2).nextafter(*fitted("nextafter", x1, x2)), lambda dy: fit(dy, x1), None
 
 
 @rule
@@ -251,9 +258,7 @@ def where(condition: Array, x1: Array, x2: Array) -> Any:
 
 @rule
 def astype(x: Array, *, dtype: Any, copy: bool = True, device: Any = None) -> Any:
-    """y = x in another dtype    dx = dy in the dtype of x; a dtype that is not real floating stops the gradient"""
+    """y = x in another dtype    dx = dy in the dtype of x; integers and booleans stop the gradient"""
     xp = namespace(x)
     y = xp.astype(x, dtype, copy=copy) if device is None else xp.astype(x, dtype, copy=copy, device=device)
-    if not xp.isdtype(y.dtype, "real floating"):
-        return y, None
     return y, lambda dy: namespace(dy).astype(dy, x.dtype)

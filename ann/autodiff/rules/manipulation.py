@@ -348,3 +348,28 @@ def argsort(x: Array, /, *, axis: int = -1, descending: bool = False, stable: bo
     """The indices that sort x along an axis: integers, so nothing is differentiated."""
     x = raw(x)
     return namespace(x).argsort(x, axis=axis) if x.ndim == 0 else _order(x, axis, descending)
+
+
+# ------------------------------------------------------------------------------------------------------------ unique values
+
+
+def _unique(name: str) -> None:
+    def body(x: Array) -> Any:
+        found = getattr(namespace(x), name)(x)
+        several = isinstance(found, tuple)
+
+        def back(dy: Any) -> Array:
+            dy = dy[0] if several else dy
+            xp, dp = namespace(x), namespace(dy, x)
+            inverse, counts = xp.unique_inverse(x)[1], xp.unique_counts(x)[1]
+            return _like(dp.take(dy / dp.astype(counts, dy.dtype), dp.reshape(inverse, (-1,)), axis=0), x.shape)
+
+        return tuple(found) if several else found, back
+
+    body.__name__ = body.__qualname__ = name
+    body.__doc__ = "y = the different values of x, and their places or counts    dx = dy at the value, shared evenly by the entries that equal it"
+    rule(body)
+
+
+for _name in ("unique_all", "unique_counts", "unique_inverse", "unique_values"):
+    _unique(_name)
