@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -17,10 +18,12 @@ from ann.autodiff import grad, value_and_grad
 from ann.callbacks import History
 from ann.layers.graph import Node, graph
 from ann.layers.layer import Input, Layer, _Run, as_layer, build, walk
+from ann.names import snake_case
 from ann.training import data
-from ann.training.loop import Loop, Rows, check_callbacks
+from ann.training.loop import Loop, check_callbacks
 from ann.training.progress import Progress, Scores
 from ann.training.signals import Deferred
+from ann.training.source import Batches, Rows, is_batches
 from ann.training.step import Tally, Task, make_task, training_step
 from backends import library_of, namespace, tree
 from backends.stream import Stream
@@ -113,18 +116,20 @@ class Model:
             self.backend = backends.get(dtype=self.dtype)
         return self.backend
 
-    def _enter(self, x: Any, name: str = "x", finite: bool = True) -> Tree:
-        """The inputs on the device, in the structure that the network takes; the first ones build it."""
+    def _enter(self, x: Any, name: str = "x", finite: bool = True, on_disk: bool = False) -> Tree:
+        """The inputs on the device, in the structure that the network takes; the first ones build it. on_disk: files may stay there."""
         be = self._decide_backend(x)
         indices = self.net.takes_indices
 
         def enter(a: Any, name: str, spec: Input | None) -> Array:
-            return data.enter(a, be, self.dtype, name, indices=indices is True or (spec is not None and _is_integer(spec)), finite=finite)
+            as_integers = indices is True or (spec is not None and _is_integer(spec))
+            made = lambda a: data.enter(a, be, self.dtype, name, indices=as_integers, finite=finite)
+            return data.later(made, a) if on_disk else made(a)
 
         entered = data.map_data(enter, x, self._input, name)
-        data.length(entered, name)
+        n = data.length(entered, name)
         if not self.built:
-            self._build(tree.map(_spec, entered))
+            self._build(tree.map(_spec, data.rows(entered, 0, min(n, 1))))
         return entered
 
     @property
@@ -208,40 +213,52 @@ class Model:
 
     def fit(
         self, x: Any, y: Any = None, *, epochs: int = 1, batch_size: int = 32, validation_data: Any = None,
-        validation_split: float = 0.0, shuffle: bool = True, class_weight: dict[int, float] | None = None,
-        sample_weight: Any = None, callbacks: Iterable[Any] = (), verbose: Any = "auto", jit: bool = True,
+        validation_split: float = 0.0, shuffle: bool = True, class_weight: Any = None, sample_weight: Any = None,
+        callbacks: Iterable[Any] = (), verbose: Any = "auto", jit: bool = True, steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
     ) -> History:  # fmt: skip
         """Train for `epochs` more epochs and return their History.
 
-        x, y: arrays, lists, frames, or dicts of them. validation_data: (x, y) or (x, y, sample_weight); validation_split:
-        the share of the rows at the end to hold out. Ctrl-C leaves the model as after the last whole step.
-        FloatingPointError when the loss is not finite: the parameters are then those of the last finite reading.
+        x, y: arrays, lists, frames, np.memmap, or dicts of them. Or x alone: an iterable of batches (x, y) or (x, y, sample_weight),
+        as they come (batch_size and shuffle do not apply), made ready by a thread; what can begin anew does so each epoch, a
+        generator serves one epoch, or with steps_per_epoch as many as it lasts.
+        validation_data: (x, y), (x, y, sample_weight) or an iterable of batches; validation_split: the share of the rows at the
+        end to hold out. Weights: one a row, or a dict or tuple for several outputs.
+        Ctrl-C leaves the model as after the last whole step. FloatingPointError when the loss is not finite: the parameters are
+        then those of the last finite reading.
         """
         if self._compiled is None or self._compiled["loss"] is None:
             self._need_task("fit", y)
         for name, value in (("epochs", epochs), ("batch_size", batch_size)):
             if not isinstance(value, int) or value < (name == "batch_size"):
                 raise ValueError(f"fit: {name} is a {'positive' if name == 'batch_size' else 'non-negative'} integer, {value!r} came")
-        x = self._enter(x)
-        self._need_task("fit", y)
-        y = self._targets(y, "y")
-        n = self._rows(x, y)
-        w = self._weights(n, y, sample_weight, class_weight)
+        source: Rows | Batches
+        if y is None and is_batches(x):
+            if sample_weight is not None or validation_split:
+                raise ValueError("fit: of an iterable of batches, sample weights come with them, (x, y, sample_weight), and validation_data is given by itself")
+            source = self._batches(x, steps_per_epoch, class_weight)
+        else:
+            if steps_per_epoch is not None:
+                raise ValueError("fit: steps_per_epoch is for an iterable of batches; with arrays an epoch is all rows")
+            parts = self._parts(x, y, sample_weight, class_weight)
+            n = data.length(parts[0], "x")
+            if validation_split:
+                if not 0 < validation_split < 1:
+                    raise ValueError(f"fit: validation_split is a share between 0 and 1, {validation_split!r} came")
+                kept = n - int(n * validation_split)
+                held_out, parts, n = [data.cut(part, kept, n) for part in parts], tuple(data.cut(part, 0, kept) for part in parts), kept
+            if n == 0:
+                raise ValueError("fit: x has no rows")
+            source = Rows(self._backend(), parts, batch_size, shuffle)
+        validation: Rows | Batches | None = None
         if validation_split:
-            if not 0 < validation_split < 1:
-                raise ValueError(f"fit: validation_split is a share between 0 and 1, {validation_split!r} came")
-            kept = n - int(n * validation_split)
-            validation_data = tuple(data.rows(part, kept, n) for part in (x, y, w))
-            x, y, w = (data.rows(part, 0, kept) for part in (x, y, w))
-            n = kept
-        if validation_data is not None:
-            validation_data = self._validation(validation_data)
-        if n == 0:
-            raise ValueError("fit: x has no rows")
-        source, history = Rows(self._backend(), (x, y, w), batch_size, shuffle), History()
+            validation = Rows(self._backend(), tuple(held_out), batch_size, False)
+        elif validation_data is not None:
+            validation = self._validation(validation_data, batch_size, validation_steps)
         validate = None
-        if validation_data is not None:
-            validate = lambda: {f"val_{name}": value for name, value in self._evaluate(*validation_data, batch_size=batch_size).items()}
+        if validation is not None:
+            validate = lambda: {f"val_{name}": value for name, value in self._evaluate(validation).items()}
+        history = History()
         self._under_jit = jit
         try:
             Loop(self, source, validate, epochs, [*check_callbacks(callbacks), history, Progress(verbose)], verbose).run()
@@ -249,17 +266,35 @@ class Model:
             self._under_jit = True
         return history
 
-    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None) -> Scores:
+    def _parts(self, x: Any, y: Any, sample_weight: Any, class_weight: Any, name: str = "", on_disk: bool = True) -> tuple[Tree, Tree, Tree]:
+        """(x, y, weights), checked and on the device; what is on the disk may stay there."""
+        x = self._enter(x, f"{name}x", on_disk=on_disk)
+        y = self._targets(y, f"{name}y")
+        n, m = data.length(x, f"{name}x"), data.length(y, f"{name}y")
+        if n != m:
+            raise ValueError(f"{name}x has {n} rows, {name}y has {m}")
+        return x, y, self._weights(n, y, sample_weight, class_weight)
+
+    def _batches(self, x: Any, steps: int | None, class_weight: Any = None, anew: bool = False, name: str = "") -> Batches:
+        """An iterable of (x, y) or (x, y, sample_weight) as a source; the first batch builds the model."""
+
+        def ready(batch: Any) -> tuple[Tree, Tree, Tree]:
+            if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+                raise ValueError(f"{name}x: a batch is (x, y) or (x, y, sample_weight); {data.kind(batch)} came")
+            return self._parts(batch[0], batch[1], batch[2] if len(batch) == 3 else None, class_weight, f"{name}batch ", on_disk=False)
+
+        source = Batches(x, ready, steps=steps, anew=anew, name=f"{name}x")
+        ready(source.peek())
+        return source
+
+    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None) -> Scores:
         """One step on one batch; the loss and metrics before the step, as Python floats."""
         if self._compiled is None or self._compiled["loss"] is None:
             self._need_task("train_on_batch", y)
-        x = self._enter(x)
-        self._need_task("train_on_batch", y)
-        y = self._targets(y, "y")
-        w = self._weights(self._rows(x, y), y, sample_weight, None)
+        parts = self._parts(x, y, sample_weight, class_weight, on_disk=False)
         tally = Tally(self._need_task("train_on_batch", y))
         with Deferred(signal.SIGINT):
-            tally.add(self._advance(self._step(), x, y, w))
+            tally.add(self._advance(self._step(), *parts))
         return Scores(tally.values())
 
     def _step(self) -> Callable[..., Any]:
@@ -320,29 +355,25 @@ class Model:
         raise ValueError(f"{name}: the outputs are {', '.join(names)}; {name} is a dict with these keys, or a tuple in their order")
 
     def _target(self, y: Any, shape: tuple[int, ...], loss: Any, name: str) -> Array:
+        """The targets of one output: checked now, or batch by batch where they are on the disk."""
         be = self._backend()
-        xp = be.xp
         labels = getattr(loss, "labels", None) == "classes"
-        y = data.enter(y, be, self.dtype, name, indices=labels)
-        kinds = (len(shape), shape[1:])
-        if labels and xp.isdtype(y.dtype, ("integral", "bool")):
-            if xp.isdtype(y.dtype, "bool"):
-                y = xp.astype(y, be.library.dtype("int32"))
-            k = shape[-1]
-            if tuple(y.shape[1:]) != kinds[1] or k == 1:
-                losses.check_labels(y, k, type(loss).__name__ if not isinstance(loss, str) else loss, name, getattr(loss, "ignore_class", None))
-            return y
-        if len(y.shape) == 1 and kinds[1] == (1,):
-            y = xp.reshape(y, (-1, 1))
-        if (hasattr(loss, "from_logits") or hasattr(loss, "labels")) and tuple(y.shape[1:]) != kinds[1]:
-            raise ValueError(f"{name} has shape {tuple(y.shape)}, the output is (n, {', '.join(map(str, kinds[1]))}); they must agree")
-        return y
 
-    def _rows(self, x: Tree, y: Tree) -> int:
-        n, m = data.length(x, "x"), data.length(y, "y")
-        if n != m:
-            raise ValueError(f"x has {n} rows, y has {m}")
-        return n
+        def check(y: Any) -> Array:
+            y, xp = data.enter(y, be, self.dtype, name, indices=labels), be.xp
+            if labels and xp.isdtype(y.dtype, ("integral", "bool")):
+                if xp.isdtype(y.dtype, "bool"):
+                    y = xp.astype(y, be.library.dtype("int32"))
+                if tuple(y.shape[1:]) != shape[1:] or shape[-1] == 1:
+                    losses.check_labels(y, shape[-1], snake_case(type(loss).__name__), name, getattr(loss, "ignore_class", None))
+                return y
+            if len(y.shape) == 1 and shape[1:] == (1,):
+                y = xp.reshape(y, (-1, 1))
+            if (hasattr(loss, "from_logits") or hasattr(loss, "labels")) and tuple(y.shape[1:]) != shape[1:]:
+                raise ValueError(f"{name} has shape {tuple(y.shape)}, the output is (n, {', '.join(map(str, shape[1:]))}); they must agree")
+            return y
+
+        return data.later(check, y)
 
     def _weights(self, n: int, y: dict[str, Array], sample_weight: Any, class_weight: Any) -> dict[str, Array]:
         """{output: one weight an example}: of those that have any; class weights multiply sample weights."""
@@ -371,41 +402,45 @@ class Model:
 
     def _class_weight(self, n: int, y: Array, of_class: dict[int, float], name: str) -> Array:
         """The weight of the class of each example; of targets (n, k) the class is the largest."""
-        be = self._backend()
-        labels = be.to_numpy(y).reshape(n, -1)
-        labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(axis=1)
-        if missing := {int(c) for c in backends.host.unique(labels)} - set(of_class):
+        be, host = self._backend(), backends.host
+        parts = [be.to_numpy(data.rows(y, start, stop)).reshape(stop - start, -1) for start, stop in data.batches(n, 65536)]
+        labels = host.concatenate([part[:, 0] if part.shape[1] == 1 else part.argmax(axis=1) for part in parts] or [host.zeros(0, "int64")])
+        if missing := {int(c) for c in host.unique(labels)} - set(of_class):
             raise ValueError(f"{name} has no weight for class {', '.join(map(str, sorted(missing)))}")
-        return be.asarray(backends.host.asarray([float(of_class[int(c)]) for c in labels], dtype=self.dtype))
+        return be.asarray(host.asarray([float(of_class[int(c)]) for c in labels], dtype=self.dtype))
 
-    def _validation(self, given: Any) -> tuple[Any, Any, Any]:
-        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-            raise ValueError("fit: validation_data is (x, y) or (x, y, sample_weight)")
-        x = self._enter(given[0], "validation x")
-        y = self._targets(given[1], "validation y")
-        return x, y, self._weights(self._rows(x, y), y, given[2] if len(given) == 3 else None, None)
+    def _validation(self, given: Any, batch_size: int, steps: int | None) -> Rows | Batches:
+        if isinstance(given, tuple | list) and len(given) in (2, 3) and not is_batches(given):
+            return Rows(self._backend(), self._parts(given[0], given[1], given[2] if len(given) == 3 else None, None, "validation "), batch_size, False)
+        if is_batches(given):
+            return self._batches(given, steps, anew=True, name="validation ")
+        raise ValueError("fit: validation_data is (x, y), (x, y, sample_weight), or an iterable of such batches")
 
     # ------------------------------------------------------------------------------------------------- using
 
-    def evaluate(self, x: Any, y: Any = None, *, batch_size: int = 256, sample_weight: Any = None) -> Scores:
-        """(loss, metrics…) over the data, as Python floats: a tuple that also answers by name."""
+    def evaluate(self, x: Any, y: Any = None, *, batch_size: int = 256, sample_weight: Any = None, verbose: Any = 0) -> Scores:
+        """(loss, metrics…) over the data, as Python floats: a tuple that also answers by name. x alone: an iterable of batches, as in fit."""
         if self._compiled is None or self._compiled["loss"] is None:
             self._need_task("evaluate", y)
-        x = self._enter(x)
-        self._need_task("evaluate", y)
-        y = self._targets(y, "y")
-        n = self._rows(x, y)
-        if n == 0:
-            raise ValueError("evaluate: x has no rows")
-        return Scores(self._evaluate(x, y, self._weights(n, y, sample_weight, None), batch_size=batch_size))
+        if y is None and is_batches(x):
+            scores = Scores(self._evaluate(self._batches(x, None)))
+        else:
+            parts = self._parts(x, y, sample_weight, None)
+            if data.length(parts[0], "x") == 0:
+                raise ValueError("evaluate: x has no rows")
+            scores = Scores(self._evaluate(Rows(self._backend(), parts, batch_size, False)))
+        if verbose:
+            print(scores)
+        return scores
 
-    def _evaluate(self, x: Tree, y: Tree, w: Any = None, *, batch_size: int = 256) -> dict[str, float]:
+    def _evaluate(self, source: Rows | Batches) -> dict[str, float]:
         assert self._task is not None
         params, state, _, _ = self._now
         tally, task = Tally(self._task), self._task
         terms = self._program("terms", lambda: backends.jit(lambda params, state, x, y, w: task.terms(y, task.run(params, state).output(x), w)[1]))
-        for start, stop in data.batches(data.length(x, "x"), batch_size):
-            tally.add(terms(params, state, *(data.rows(part, start, stop) for part in (x, y, w or {}))))
+        with contextlib.closing(source.batches()) as batches:
+            for x, y, w in batches:
+                tally.add(terms(params, state, x, y, w))
         return tally.values()
 
     def __call__(self, x: Any) -> Any:
@@ -447,16 +482,23 @@ class Model:
         return self._program("linked", lambda: backends.jit(linked))(*self._now[:2], x)
 
     def _predict(self, x: Any, batch_size: int, f: Callable[[Any], Any]) -> Any:
-        entered = self._enter(x)
+        if is_batches(x) and not isinstance(x, list):
+            with contextlib.closing(Batches(x, lambda batch: self._enter(self._without_targets(batch))).batches()) as batches:
+                return _joined([tree.map(self._backend().to_numpy, f(batch)) for batch in batches])
+        entered = self._enter(x, on_disk=True)
         n, parts = data.length(entered, "x"), []
-        for start, stop in data.batches(n, batch_size) if n else [(0, 0)]:
-            batch = data.rows(entered, start, stop)
-            if 0 < stop - start < batch_size and n > batch_size:  # one batch size: the same bits for a row wherever it stands
-                fill = batch_size - (stop - start)
-                batch = tree.map(lambda a, fill=fill: namespace(a).concat([a, namespace(a).repeat(a[-1:, ...], fill, axis=0)], axis=0), batch)
-            parts.append(data.rows(f(batch), 0, stop - start))
-        y = tree.map(lambda *pieces: pieces[0] if len(pieces) == 1 else namespace(*pieces).concat(list(pieces), axis=0), *parts)
-        return self._returned(y, x)
+        with contextlib.closing(Rows(self._backend(), (entered,), batch_size, False).batches()) as batches:
+            for (batch,) in batches if n else [[data.rows(entered, 0, 0)]]:
+                fill = batch_size - data.length(batch, "x")
+                if fill and n > batch_size:  # one batch size: the same bits for a row wherever it stands
+                    batch = tree.map(lambda a, fill=fill: namespace(a).concat([a, namespace(a).repeat(a[-1:, ...], fill, axis=0)], axis=0), batch)
+                parts.append(data.rows(f(batch), 0, batch_size - fill))
+        return self._returned(_joined(parts), x)
+
+    def _without_targets(self, batch: Any) -> Any:
+        """The x of a batch (x, y) or (x, y, sample_weight); a batch of another form is x."""
+        several = isinstance(self._input, tuple | list)
+        return batch[0] if isinstance(batch, tuple | list) and len(batch) in (2, 3) and not several else batch
 
     def _returned(self, y: Tree, x: Any) -> Tree:
         """Arrays in the library and on the device of the data x; NumPy for what is no array of a library."""
@@ -854,6 +896,11 @@ def _describe(y: Any) -> str:
     if y.dtype.kind in "iub" and y.size:
         return f"integer labels {int(y.min())}…{int(y.max())}" if y.ndim == 1 else f"integers of shape {y.shape}"
     return f"{y.dtype} of shape {y.shape}"
+
+
+def _joined(parts: list[Tree]) -> Tree:
+    """The rows of several trees, one after the other."""
+    return tree.map(lambda *pieces: pieces[0] if len(pieces) == 1 else namespace(*pieces).concat(list(pieces), axis=0), *parts)
 
 
 def _decided(p: Array, one_by_one: bool) -> Array:

@@ -34,7 +34,7 @@ def map_data(f: Callable[[Any, str, Any], Any], x: Any, wanted: Tree, name: str 
         return f(x, name, None)
     if isinstance(wanted, dict):
         if not isinstance(x, dict) or x.keys() != wanted.keys():
-            raise ValueError(f"{name} is {_kind(x)}; the network takes a dict with {', '.join(wanted)}")
+            raise ValueError(f"{name} is {kind(x)}; the network takes a dict with {', '.join(wanted)}")
         return {key: map_data(f, x[key], part, f"{name}[{key!r}]") for key, part in wanted.items()}
     if isinstance(wanted, list | tuple):
         names = [getattr(part, "name", None) for part in wanted]
@@ -42,10 +42,10 @@ def map_data(f: Callable[[Any, str, Any], Any], x: Any, wanted: Tree, name: str 
             return tuple(map_data(f, x[key], part, f"{name}[{key!r}]") for key, part in zip(names, wanted, strict=True))
         if not isinstance(x, list | tuple) or len(x) != len(wanted):
             named = f", or a dict with {', '.join(map(str, names))}" if None not in names else ""
-            raise ValueError(f"{name} is {_kind(x)}; the network takes {len(wanted)} arrays: a list or tuple of them{named}")
+            raise ValueError(f"{name} is {kind(x)}; the network takes {len(wanted)} arrays: a list or tuple of them{named}")
         return tuple(map_data(f, part, spec, f"{name}[{i}]") for i, (part, spec) in enumerate(zip(x, wanted, strict=True)))
     if isinstance(x, dict):
-        raise ValueError(f"{name} is {_kind(x)}; the network takes one array")
+        raise ValueError(f"{name} is {kind(x)}; the network takes one array")
     return f(x, name, wanted)
 
 
@@ -56,7 +56,7 @@ def leaves(x: Any, wanted: Tree) -> list[Any]:
     return found
 
 
-def _kind(x: Any) -> str:
+def kind(x: Any) -> str:
     """What x is, for a message."""
     if isinstance(x, dict):
         return f"a dict with {', '.join(map(str, x))}"
@@ -94,6 +94,53 @@ def enter(x: Any, be: backends.Backend, dtype: str, name: str, *, indices: bool 
     return xp.astype(made, target)
 
 
+class OnDisk:
+    """An array whose data stay where they are, in a file: the rows that a batch wants are read, then made ready by `make`."""
+
+    def __init__(self, source: Any, make: Callable[[Any], Array]):
+        self.source, self.make = source, make
+        self.shape = tuple(source.shape)
+        self.ndim = len(self.shape)
+
+    def rows(self, start: int, stop: int) -> Array:
+        return self.make(host.asarray(self.source[start:stop]))
+
+    def take(self, order: Any) -> Array:
+        """The rows of this index, read in the order of the file."""
+        sort = host.argsort(order)
+        return self.make(host.asarray(self.source[order[sort]])[host.argsort(sort)])
+
+    def cut(self, start: int, stop: int) -> OnDisk:
+        """These rows alone, still unread."""
+        return OnDisk(_Part(self.source, start, stop), self.make)
+
+
+class _Part:
+    """Rows start … stop of something that is sliced."""
+
+    def __init__(self, source: Any, start: int, stop: int):
+        self.source, self.start, self.stop = source, start, stop
+        self.shape = (stop - start, *source.shape[1:])
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice):
+            return self.source[self.start + key.start : min(self.start + key.stop, self.stop)]
+        return self.source[key + self.start]
+
+
+def on_disk(x: Any) -> bool:
+    """Whether x is an np.memmap, or another thing with shape, dtype and slices that is no array: a data set of HDF5, zarr, …"""
+    if isinstance(x, host.memmap):
+        return True
+    arrays = ("__array_namespace__", "__dlpack__", "to_numpy", "toarray")
+    return all(hasattr(x, name) for name in ("shape", "dtype", "__getitem__")) and not any(hasattr(x, name) for name in arrays)
+
+
+def later(make: Callable[[Any], Array], x: Any) -> Any:
+    """make(x); where x is on the disk, that for each batch when it is read."""
+    return OnDisk(x, make) if on_disk(x) and len(x.shape) else make(x)
+
+
 def length(x: Tree, name: str) -> int:
     """The number of examples; ValueError where the arrays of a tree disagree."""
     sizes = {leaf.shape[0] for leaf in tree.leaves(x)}
@@ -102,13 +149,19 @@ def length(x: Tree, name: str) -> int:
     return int(sizes.pop()) if sizes else 0
 
 
-def take(x: Tree, index: Array) -> Tree:
-    """The rows of this index, of every array."""
-    return tree.map(lambda a: namespace(a).take(a, index, axis=0), x)
+def take(x: Tree, index: Array, order: Any) -> Tree:
+    """The rows of this index, of every array; `order` is the index on the host, for what is on the disk."""
+    return tree.map(lambda a: a.take(order) if isinstance(a, OnDisk) else namespace(a).take(a, index, axis=0), x)
 
 
 def rows(x: Tree, start: int, stop: int) -> Tree:
-    return tree.map(lambda a: a[start:stop, ...], x)
+    """Rows start … stop of every array."""
+    return tree.map(lambda a: a.rows(start, stop) if isinstance(a, OnDisk) else a[start:stop, ...], x)
+
+
+def cut(x: Tree, start: int, stop: int) -> Tree:
+    """The same of the data as they are: what is on the disk is not read."""
+    return tree.map(lambda a: a.cut(start, stop) if isinstance(a, OnDisk) else a[start:stop, ...], x)
 
 
 def batches(n: int, size: int) -> Iterator[tuple[int, int]]:

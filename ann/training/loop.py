@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import backends
 from ann.callbacks import Callback, TerminateOnNaN
-from ann.training import data
 from ann.training.signals import Deferred
+from ann.training.source import Batches, Rows
 from ann.training.step import Tally
 from backends import namespace, tree
 from backends.stream import Stream
 
 Array = Any
 Tree = Any
-
-
-class Rows:
-    """Arrays in memory as batches, in a new order each epoch."""
-
-    def __init__(self, be: backends.Backend, parts: tuple[Tree, ...], batch_size: int, shuffle: bool):
-        self.be, self.parts, self.batch_size, self.shuffle = be, parts, batch_size, shuffle
-        self.rows = data.length(parts[0], "x")
-        self.count: int | None = -(-self.rows // batch_size)
-
-    @property
-    def kind(self) -> dict[str, Any]:
-        """What batch number i depends on, besides the stream."""
-        return {"rows": self.rows, "batch_size": self.batch_size, "shuffle": self.shuffle}
-
-    def batches(self, stream: Stream, first: int = 0) -> Iterator[list[Tree]]:
-        """[x, y, sample weights] of each batch from number `first` on, in the order that the stream draws."""
-        order = data.permuted_index(self.be, stream.permutation(self.rows)) if self.shuffle else None
-        for start, stop in list(data.batches(self.rows, self.batch_size))[first:]:
-            yield [data.rows(part, start, stop) if order is None else data.take(part, order[start:stop]) for part in self.parts]
 
 
 class Logs(Mapping[str, float]):
@@ -71,7 +51,7 @@ class Loop:
     model is as at the last reading. Ctrl-C waits for the end of the step (or of the epoch: its validation and callbacks).
     """
 
-    def __init__(self, model: Any, source: Rows, validate: Callable[[], dict[str, float]] | None, epochs: int, callbacks: list[Callback], verbose: Any):
+    def __init__(self, model: Any, source: Rows | Batches, validate: Callable[[], dict[str, float]] | None, epochs: int, callbacks: list[Callback], verbose: Any):
         self.model, self.source, self.validate, self.epochs = model, source, validate, epochs
         self.callbacks = sorted(callbacks, key=lambda callback: callback.last)
         self.batch_listeners = [callback for callback in self.callbacks if callback.wants_batches]
@@ -112,23 +92,26 @@ class Loop:
             self.tally = Tally(model._task)
             self.tell("on_epoch_begin", self.epoch, {})
         step = model._step()
-        for batch in self.source.batches(stream["shuffle"].at(model._epochs), self.batch):
-            if self.batch_listeners:
-                for listener in self.batch_listeners:
-                    listener.on_train_batch_begin(self.batch, {})
-                step = model._step()  # they may have changed the learning rate
-            self.tally.add(model._advance(step, *batch))
-            number, self.batch = self.batch, self.batch + 1
-            if self.batch_listeners:
-                logs = Logs(self)
-                for listener in self.batch_listeners:
-                    listener.on_train_batch_end(number, logs)
-            self.rest()
-            if model.stop_training:
-                break
+        with contextlib.closing(self.source.batches(stream["shuffle"].at(model._epochs), self.epoch, self.batch)) as batches:
+            for batch in batches:
+                if self.batch_listeners:
+                    for listener in self.batch_listeners:
+                        listener.on_train_batch_begin(self.batch, {})
+                    step = model._step()  # they may have changed the learning rate
+                self.tally.add(model._advance(step, *batch))
+                number, self.batch = self.batch, self.batch + 1
+                if self.batch_listeners:
+                    logs = Logs(self)
+                    for listener in self.batch_listeners:
+                        listener.on_train_batch_end(number, logs)
+                self.rest()
+                if model.stop_training:
+                    break
         values = self.read()
         if self.validate is not None:
             values |= self.validate()
+        for callback in self.callbacks:
+            callback.params["steps"] = self.source.count  # of an iterable known only now
         epoch, self.epoch, self.batch = self.epoch, self.epoch + 1, 0
         model._epochs += 1
         self.tell("on_epoch_end", epoch, values)

@@ -66,6 +66,7 @@ class Progress(Callback):
     def show(self, epoch: int, batch: int, values: Any, end: str = "") -> None:
         self.last_shown = time.perf_counter()
         text = "   ".join(f"{name} {value:.4f}" if abs(value) >= 1e-3 or value == 0 else f"{name} {value:.2e}" for name, value in scalars(values).items())
-        line = f"epoch {epoch + 1}/{self.params['epochs']}   {batch}/{self.params['steps']}   {self.last_shown - self.started:.1f} s   {text}"
+        steps = f"/{self.params['steps']}" if self.params["steps"] is not None else ""
+        line = f"epoch {epoch + 1}/{self.params['epochs']}   {batch}{steps}   {self.last_shown - self.started:.1f} s   {text}"
         sys.stdout.write(("\r\033[K" if self.mode == 1 else "") + line + end)
         sys.stdout.flush()

@@ -73,12 +73,13 @@ def _plain(obj: Any) -> np.ndarray:
 
 def _columns(frame: Any) -> np.ndarray:
     """A pandas or polars frame or series, refused with the name of the first column that holds no numbers."""
-    names = list(getattr(frame, "columns", [getattr(frame, "name", None)]))
-    for name in names:
-        column = frame[name] if hasattr(frame, "columns") else frame
-        if np.asarray(column.to_numpy()).dtype.kind not in "biuf":
-            raise TypeError(f"column {name!r} has dtype {column.dtype}, not numbers; encode it (codes or one-hot) or drop it.")
-    return np.asarray(frame.to_numpy())
+    for name in getattr(frame, "columns", ()):
+        if np.asarray(frame[name].to_numpy()).dtype.kind not in "biuf":
+            raise TypeError(f"column {name!r} has dtype {frame[name].dtype}, not numbers; encode it (codes or one-hot) or drop it.")
+    x = np.asarray(frame.to_numpy())
+    if not hasattr(frame, "columns") and x.dtype.kind not in "biuf":
+        raise TypeError(f"x is a {type(frame).__name__} of dtype {frame.dtype}, not of numbers; encode them; labels as text are taken by ann.estimators.")
+    return x
 
 
 def _refusal(x: np.ndarray) -> str:
