@@ -75,15 +75,15 @@ def on_disk(tmp_path, values, name):
 
 def test_files_on_the_disk_train_as_arrays_do(backend, tmp_path):
     x, y = on_disk(tmp_path, X, "x"), on_disk(tmp_path, Y, "y")
-    options = {"epochs": 2, "batch_size": 16, "validation_split": 0.2, "sample_weight": W, "class_weight": {0: 1.0, 1: 2.0, 2: 1.0}, "verbose": 0}
+    options = {"epochs": 2, "batch_size": 10, "validation_split": 0.2, "sample_weight": W, "class_weight": {0: 1.0, 1: 2.0, 2: 1.0}, "verbose": 0}
     expected = model(backend)
     h = expected.fit(X, Y, **options)
     m = model(backend)
     assert m.fit(x, y, **options).history == h.history
     assert model(backend).fit(x, Y.tolist(), **options).history == h.history
-    assert m.evaluate(x, y) == expected.evaluate(X, Y)
-    p = m.predict(x, batch_size=16)
-    assert isinstance(p, np.ndarray) and np.array_equal(p, expected.predict(X, batch_size=16))
+    assert m.evaluate(x, y, batch_size=10) == expected.evaluate(X, Y, batch_size=10)
+    p = m.predict(x, batch_size=10)
+    assert isinstance(p, np.ndarray) and np.array_equal(p, expected.predict(X, batch_size=10))
     assert m.predict(x[:0]).shape == (0, 3) and not threads()
 
 
