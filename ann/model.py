@@ -300,11 +300,11 @@ class Model:
     def _step(self) -> Callable[..., Any]:
         """The training step for what compile chose and what is frozen, compiled once for all fits; it writes in place."""
         assert self._compiled is not None and self._task is not None
-        optimizer, held = self._compiled["optimizer"], self._held
-        step = training_step(self._task, optimizer, held.__contains__, self._built.constraints, Stream(self.seed)["train"])
+        task, optimizer, held = self._task, self._compiled["optimizer"], self._held
+        step = lambda: training_step(task, optimizer, held.__contains__, self._built.constraints, Stream(self.seed)["train"])
         if not self._under_jit:
-            return step
-        return self._program(("step", optimizer, held, self.seed), lambda: backends.jit(step, donate=(0, 1, 2)))
+            return step()
+        return self._program(("step", optimizer, held, self.seed), lambda: backends.jit(step(), donate=(0, 1, 2)))
 
     def _program(self, key: Any, make: Callable[[], Any]) -> Any:
         """A function under jit that the model keeps, until it is compiled or built anew."""

@@ -91,7 +91,7 @@ def test_events_come_in_keras_order():
 def test_batch_values_are_means_so_far(backend):
     seen = []
     m = model(backend)
-    fit(m, LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(dict(logs))), epochs=1, shuffle=False)
+    fit(m, LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(logs)), epochs=1, shuffle=False)  # read later, they are the same
     other, losses = model(backend), []
     for i in range(3):
         losses.append(other.train_on_batch(X[20 * i : 20 * i + 20], Y[20 * i : 20 * i + 20])["loss"])

@@ -258,6 +258,19 @@ def test_a_rate_that_a_callback_set_in_place_of_a_schedule_is_kept(tmp_path):
     assert scheduled(BackupAndRestore(tmp_path / "run"), seed=1) == expected
 
 
+def test_the_last_finite_model_of_a_resumed_training_is_not_the_one_before_it(tmp_path):
+    stopped(tmp_path / "run")
+
+    class Spoil(Callback):
+        def on_batch_begin(self, batch, logs=None):
+            self.model.learning_rate = float(np.finfo("float32").max)
+
+    again = model()
+    with pytest.raises(FloatingPointError, match="those of step 6, the last"), np.errstate(all="ignore"):
+        fit(again, Spoil(), BackupAndRestore(tmp_path / "run"))
+    assert again._now[3] == 6
+
+
 def test_another_training_is_refused_and_the_model_stays(tmp_path):
     path = tmp_path / "run"
     stopped(path)

@@ -7,6 +7,7 @@ functions of (seed, step), so nothing else is needed, and the result is that of 
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import time
@@ -43,6 +44,7 @@ class BackupAndRestore(Callback):
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._training = {"start": self.model._now[3], "optimizer": _described(self.model._compiled["optimizer"])}
+        self._environment = _environment(self.model)
         self._written = time.monotonic()
         if self.path.exists():
             self.restore()
@@ -71,7 +73,7 @@ class BackupAndRestore(Callback):
             "rate": _rate(self.model),
             "loop": self.loop.get_state(),
             "callbacks": {name: callback.get_state() for name, callback in self._others().items()},
-            "environment": _environment(self.model.backend),
+            "environment": self._environment,
         }
         text = json.dumps(registry.encode(content, arrays))
         tensors = self.model._tensors() | {f"training/{key}": fetch(value) for key, value in arrays.items()}
@@ -79,7 +81,7 @@ class BackupAndRestore(Callback):
         self._written = time.monotonic()
 
     def restore(self) -> None:
-        """Go on from the file; it is checked before anything changes."""
+        """Go on from the file, after checking it against the model."""
         model, be = self.model, self.model.backend
         tensors, metadata = files.read(self.path)
         if "ann.training" not in metadata:
@@ -104,7 +106,7 @@ class BackupAndRestore(Callback):
             raise files.FileError(f"{self.path}: the description of the training is damaged: {type(error).__name__}: {error}") from error
         if self.params["verbose"]:
             print(f"going on before batch {self.loop.batch + 1} of epoch {self.loop.epoch + 1}, from {self.path}")
-        then, now = content["environment"], _environment(be)
+        then, now = content["environment"], self._environment
         if then != now:
             changed = ", ".join(f"{key} {_show(then.get(key))}, here {_show(now.get(key))}" for key in sorted(then | now) if then.get(key) != now.get(key))
             warnings.warn(f"{self.path} was written elsewhere ({changed}): the training goes on, equal to rounding, not to the bit", stacklevel=2)
@@ -134,9 +136,13 @@ def _described(optimizer: Any) -> Any:
         return type(optimizer).__name__
 
 
-def _environment(be: Any) -> dict[str, Any]:
+def _environment(model: Any) -> dict[str, Any]:
     """What the bits depend on, besides the file."""
-    return {"backend": f"{be.name} {be.library.version}", **({"BLAS": list(blas())} if be.library.name == "numpy" else {})}
+    be = model.backend
+    found = {"backend": f"{be.name} {be.library.version}", "jit": model._under_jit}
+    if be.library.name == "numpy":
+        found |= {"BLAS": list(blas()), "native": importlib.util.find_spec("llvmlite") is not None}
+    return found
 
 
 def _show(value: Any) -> str:

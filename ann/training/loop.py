@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -19,22 +20,22 @@ Tree = Any
 
 
 class Logs(Mapping[str, float]):
-    """The losses and metrics so far (but those of the whole epoch), read from the device when they are first asked for."""
+    """The losses and metrics after a batch (but those of the whole epoch), read from the device when they are first asked for."""
 
     def __init__(self, loop: Loop):
-        self.loop = loop
+        self.loop, self.tally = loop, copy.copy(loop.tally)
         self.values_read: dict[str, float] | None = None
 
     def __getitem__(self, name: str) -> float:
         if self.values_read is None:
-            self.values_read = self.loop.read(whole=False)
+            self.values_read = self.loop.read(self.tally, whole=False)
         return self.values_read[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.loop.tally.names(whole=False))
+        return iter(self.tally.names(whole=False))
 
     def __len__(self) -> int:
-        return len(self.loop.tally.names(whole=False))
+        return len(self.tally.names(whole=False))
 
     def __repr__(self) -> str:
         return repr(dict(self))
@@ -64,10 +65,10 @@ class Loop:
     def run(self) -> None:
         saved_on_signal = any(type(callback).on_interrupt is not Callback.on_interrupt for callback in self.callbacks)
         self.model.stop_training = False
-        self.good = self.model._snapshot()  # a compiled step writes in place
         try:
             with Deferred(signal.SIGINT, *([signal.SIGTERM] if saved_on_signal else [])) as self.signals:
                 self.tell("on_train_begin", {})
+                self.good = self.model._snapshot()  # a compiled step writes in place
                 try:
                     while self.epoch < self.epochs and not self.model.stop_training:
                         self.run_epoch()
@@ -78,7 +79,7 @@ class Loop:
                     print(error)
             self.tell("on_train_end", {})
         except BaseException:
-            if self.model._mid_step and self.good is not None:  # a second Ctrl-C, an error of memory: the step is half done
+            if self.model._mid_step:  # a second Ctrl-C, an error of memory: the step is half done
                 self.model._now, self.model._mid_step = self.good, False
             raise
         finally:
@@ -107,7 +108,7 @@ class Loop:
                 self.rest()
                 if model.stop_training:
                     break
-        values = self.read()
+        values = self.read(self.tally)
         if self.validate is not None:
             values |= self.validate()
         for callback in self.callbacks:
@@ -122,9 +123,9 @@ class Loop:
             self.tell("on_interrupt")
             self.signals.deliver()
 
-    def read(self, whole: bool = True) -> dict[str, float]:
-        """The values so far as Python floats. FloatingPointError, and the model as it was, unless loss and parameters are finite."""
-        model, values = self.model, self.tally.values(whole)
+    def read(self, tally: Tally, whole: bool = True) -> dict[str, float]:
+        """The values as Python floats. FloatingPointError, and the model as it was, unless loss and parameters are finite."""
+        model, values = self.model, tally.values(whole)
         wrong = f"the loss is {values['loss']}" if not abs(values["loss"]) < float("inf") else self._not_finite()
         if wrong:
             step, rate = model._now[3], model.learning_rate
