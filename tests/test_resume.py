@@ -18,6 +18,17 @@ from ann.callbacks import BackupAndRestore, Callback, CSVLogger, EarlyStopping, 
 ROOT = Path(__file__).parent.parent
 
 
+class Interrupt(Callback):
+    """Ctrl-C in a step: it is saved."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_batch_begin(self, batch, logs=None):
+        if self.model._now[3] == self.step - 1:
+            signal.raise_signal(signal.SIGINT)
+
+
 class Stop(Callback):
     """Ends the training at a step, as a power cut would."""
 
@@ -339,3 +350,32 @@ class Two(ann.Layer):
     def call(self, x, ctx):
         h = self.body(x, ctx)
         return {"digit": self.a(h, ctx), "even": self.b(h, ctx)}
+
+
+@pytest.mark.parametrize("kind", ["list", "numbered", "steps", "generator", "once"])
+def test_an_iterable_of_batches_is_resumed_at_any_of_them(tmp_path, kind):
+    x, y = data()
+    cut = [(x[i : i + 30], y[i : i + 30]) for i in range(0, 90, 30)]
+
+    class Numbered:
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, i):
+            return cut[i]
+
+    def endless():
+        while True:
+            yield from cut
+
+    def trained(*callbacks):
+        m = model()
+        source = {"list": cut, "numbered": Numbered(), "steps": Numbered(), "generator": endless(), "once": iter(cut)}[kind]
+        h = m.fit(source, epochs=1 if kind == "once" else 3, steps_per_epoch={"steps": 2, "generator": 4}.get(kind), verbose=0, callbacks=callbacks)
+        return everything(m), h.history
+
+    expected = trained()
+    for step in range(1, expected[0][1]["step"]):
+        with pytest.raises(KeyboardInterrupt):
+            trained(Interrupt(step), BackupAndRestore(tmp_path / "run"))
+        assert trained(BackupAndRestore(tmp_path / "run")) == expected

@@ -86,26 +86,27 @@ class Batches:
         goal = first if each or self.steps is None else epoch * self.steps + first
         for _ in self._pull(goal - self.taken, epoch):  # resuming: what was seen is passed by
             pass
-        return prefetched(map(self.ready, self._pull(None if self.steps is None else self.steps - first, epoch)))
+        return prefetched(map(self.ready, self._pull(None if self.steps is None else self.steps - first, epoch, rest=first > 0)))
 
     def _begin(self) -> Iterator[Any]:
         given = self.given
         return iter(given) if hasattr(given, "__iter__") else (given[i] for i in range(len(given)))
 
-    def _pull(self, number: int | None, epoch: int) -> Iterator[Any]:
-        """The next batches as they come: this many, or all."""
+    def _pull(self, number: int | None, epoch: int, rest: bool = False) -> Iterator[Any]:
+        """The next batches as they come: this many, or all; of the rest of an epoch there may be none."""
         pulled, empty = 0, False
         while number is None or pulled < number:
             assert self.iterator is not None
             try:
                 batch = next(self.iterator)
             except StopIteration:
-                if self.once and (number is not None or not pulled) and self.taken:
+                none = not pulled and not rest
+                if self.once and (number is not None or none) and self.taken:
                     raise ValueError(
                         f"{self.name} is a {type(self.given).__name__} and ran dry after {self.taken} batches, in epoch {epoch + 1}. For more epochs hand in "
                         "an object that begins anew each time (with __iter__, or a list of batches), or an endless generator and steps_per_epoch."
                     ) from None
-                if empty or (not pulled and (number is None or not self.taken)):
+                if empty or (none and (number is None or not self.taken)):
                     raise ValueError(f"{self.name} gave no batches") from None
                 if number is None or self.anew:
                     self.count = self.taken
