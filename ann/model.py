@@ -14,12 +14,13 @@ from typing import Any
 
 import backends
 from ann import files, losses, markup, optimizers, registry
-from ann.autodiff import grad, value_and_grad
+from ann.autodiff import grad
 from ann.callbacks import History
 from ann.layers.graph import Node, graph
 from ann.layers.layer import Input, Layer, _Run, as_layer, build, walk
 from ann.names import snake_case
 from ann.training import data
+from ann.training.backprop import Backprop, backpropagate
 from ann.training.loop import Loop, check_callbacks
 from ann.training.progress import Progress, Scores
 from ann.training.signals import Deferred
@@ -602,6 +603,7 @@ class Model:
         entered = self._enter(x)
         task = self._need_task("gradients", y)
         targets = self._targets(y, "y")
+        task = dataclasses.replace(task, metrics={})
         params, state, _, _ = self._now
 
         def loss(p: Tree, x: Tree) -> Any:
@@ -638,32 +640,11 @@ class Model:
         return self._returned(chosen, x)  # type: ignore[no-any-return]
 
     def backprop(self, x: Any, y: Any) -> Backprop:
-        """Backpropagation laid open: for each layer its output y and dy, the gradient of the loss by it. print() it."""
+        """Backpropagation laid open, as in inference: every intermediate with its y and dy, the gradient of the loss by it. print() it."""
         if self._compiled is None or self._compiled["loss"] is None:
             self._need_task("backprop", y)
-        x = self._enter(x)
-        task = self._need_task("backprop", y)
-        y = self._targets(y, "y")
-        params, state, _, _ = self._now
-        values: dict[str, Array] = {}
-        layers: dict[str, Layer] = {}
-
-        def note(layer: Layer, path: str, out: Any) -> Any:
-            if hasattr(out, "shape"):
-                values[path or "output"], layers[path or "output"] = out, layer
-            return out
-
-        task.run(params, state, observe=note).output(x)
-
-        def loss(shifts: dict[str, Array], p: Tree, x: Tree) -> Any:
-            def shift(layer: Layer, path: str, out: Any) -> Any:
-                return out + shifts[path or "output"] if (path or "output") in shifts else out
-
-            return task.terms(y, task.run(p, state, observe=shift).output(x), {})[0]
-
-        zeros = {path: namespace(v).zeros_like(v) for path, v in values.items() if namespace(v).isdtype(v.dtype, "real floating")}
-        value, (dys, dparams) = value_and_grad(loss, argnums=(0, 1))(zeros, params, x)
-        return Backprop(float(value), values, dys, tree.flatten(params), tree.flatten(dparams), layers)
+        x, targets, _ = self._parts(x, y, None, None, on_disk=False)
+        return backpropagate(self._need_task("backprop", y), *self._now[:2], x, targets)
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print the layers: path, class, shape of the output, number of parameters."""
@@ -817,42 +798,6 @@ def load(path: str | os.PathLike[str], *, backend: Any = None, custom: Iterable[
     return model
 
 
-class Backprop:
-    """Every intermediate of one pass through a network: value, dy, layer by layer. Made by `Model.backprop`."""
-
-    def __init__(self, loss: float, values: dict[str, Array], dys: dict[str, Array], params: dict[str, Array], dparams: dict[str, Array], layers: dict[str, Layer]):
-        self.loss, self.values, self.dys, self.params, self.dparams, self.layers = loss, values, dys, params, dparams, layers
-
-    def __getitem__(self, path: str) -> Line:
-        if path in self.values:
-            return Line(self.values[path], self.dys.get(path))
-        if path in self.params:
-            return Line(self.params[path], self.dparams[path])
-        raise KeyError(f"{path!r}; there are {', '.join((*self.values, *self.params))}")
-
-    def __str__(self) -> str:
-        rows = [("", "value", "shape", "|y|", "|dy|")]
-        for path, y in self.values.items():
-            rows.append((path, repr(self.layers[path]), str(tuple(y.shape)), _norm(y), _norm(self.dys.get(path))))
-            rows += [
-                (f"  {name}", "parameter", str(tuple(p.shape)), _norm(p), _norm(self.dparams[name]))
-                for name, p in self.params.items()
-                if name.rpartition("/")[0] == path
-            ]
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        lines = ["   ".join(f"{cell:<{w}}" if i < 3 else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True))) for row in rows]
-        return "\n".join([*lines, f"loss {self.loss:.6g}"])
-
-    __repr__ = __str__
-
-
-class Line:
-    """One intermediate: its value y and dy, the gradient of the loss by it."""
-
-    def __init__(self, y: Array, dy: Array):
-        self.y, self.dy = y, dy
-
-
 def _spec(x: Array) -> Input:
     return Input(tuple(x.shape[1:]), str(x.dtype).rpartition(".")[2])
 
@@ -913,12 +858,6 @@ def _decided(p: Array, one_by_one: bool) -> Array:
 
 def _batch(shape: tuple[int, ...]) -> str:
     return f"(n{''.join(f', {size}' for size in shape[1:])})"
-
-
-def _norm(x: Any) -> str:
-    if x is None:
-        return "–"
-    return f"{float(namespace(x).sum(x * x)) ** 0.5:.4g}"
 
 
 __all__ = ["Backprop", "Model", "load"]

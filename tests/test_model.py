@@ -160,18 +160,6 @@ def test_gradients_match_finite_differences(backend):
         m.assign("dense/kernel", w)
 
 
-def test_backprop_prints_every_line_and_agrees_with_gradients(backend):
-    x, y = blobs(n=6)
-    m = small(backend)
-    b = m.backprop(x, y)
-    text = str(b)
-    assert "dense_1/kernel" in text and "|dy|" in text and "loss" in text
-    z = backend.to_numpy(b["dense_1"].y)
-    p = np.exp(z - z.max(axis=1, keepdims=True))
-    p /= p.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(backend.to_numpy(b["dense_1"].dy), (p - np.eye(3)[y]) / 6, atol=1e-6)
-
-
 def test_sample_weights_count_as_copies_of_rows(backend):
     x, y = blobs(n=12)
     twice = np.concatenate([x, x[:4]]), np.concatenate([y, y[:4]])
@@ -468,3 +456,66 @@ def test_a_model_survives_pickle_and_deepcopy(backend):
     for twin in twins:
         twin.fit(x, y, verbose=0)
         assert twin.backend == model.backend and np.array_equal(twin.predict(x), model.predict(x))
+
+
+def test_backprop_holds_every_intermediate(backend):
+    x, y = blobs(n=6)
+    m = ann.Model([ann.Dense(5, "tanh"), ann.Dense(3)], backend=backend, seed=0, dtype="float64")
+    m.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
+    b = m.backprop(x, y)
+    assert [line.path for line in b][:7] == ["x", "dense", "dense/kernel", "dense/bias", "dense/linear", "dense/tanh", "dense_1"]
+    p = tree.map(lambda a: np.asarray(backend.to_numpy(a)), m.params)
+    z1 = x @ p["dense"]["kernel"] + p["dense"]["bias"]
+    h = np.tanh(z1)
+    z2 = h @ p["dense_1"]["kernel"] + p["dense_1"]["bias"]
+    q = np.exp(z2 - z2.max(axis=1, keepdims=True))
+    dz2 = (q / q.sum(axis=1, keepdims=True) - np.eye(3)[y]) / 6
+    dh = dz2 @ p["dense_1"]["kernel"].T
+    dz1 = dh * (1 - h**2)
+    wanted = {
+        "x": (x, dz1 @ p["dense"]["kernel"].T), "dense/linear": (z1, dz1), "dense/tanh": (h, dh), "dense": (h, dh), "dense_1": (z2, dz2),
+        "dense/kernel": (p["dense"]["kernel"], x.T @ dz1), "dense_1/bias": (p["dense_1"]["bias"], dz2.sum(axis=0)), "loss": (b.loss, 1.0),
+    }  # fmt: skip
+    for path, (value, dy) in wanted.items():
+        np.testing.assert_allclose(backend.to_numpy(b[path].y), value, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(backend.to_numpy(b[path].dy), dy, rtol=1e-6, atol=1e-9)
+    assert set(b.values) == {"dense", "dense_1"} == set(b.dys)
+    text = str(b).splitlines()
+    assert len(text) == 16 and "kernel" in text[3] and text[-1] == f"loss {b.loss:.6g}" and f"({6}, {5})" in text[5]
+    with pytest.raises(KeyError, match="dense/linear"):
+        b["dens"]
+
+
+def test_backprop_of_shared_and_nested_layers_names_each_use():
+    class Twice(ann.Layer):
+        inner: ann.Layer
+
+        def call(self, x, ctx):
+            return self.inner(x + self.inner(x, ctx), ctx)
+
+    x, y = blobs(n=6)
+    m = ann.Model([ann.Flatten(), Twice(ann.Dense(4, "relu")), ann.Dense(3)], seed=0)
+    m.compile("sgd", "categorical_crossentropy")
+    b = m.backprop(x, y)
+    assert {"twice/inner", "twice/inner#2", "twice/add", "twice/inner/linear", "twice/inner#2/linear"} <= {line.path for line in b}
+    w = m.gradients(x, y)["twice"]["inner"]["kernel"]
+    np.testing.assert_allclose(b["twice/inner/kernel"].dy, w, rtol=1e-5)
+
+
+def test_activations_hold_records_and_each_use(backend):
+    class Attend(ann.Layer):
+        inner: ann.Layer
+
+        def call(self, x, ctx):
+            h = self.inner(x, ctx)
+            ctx.record("weights", ann.softmax(h))
+            return self.inner(h, ctx)
+
+    x, _ = blobs(n=6)
+    m = ann.Model([Attend(ann.Dense(4))], backend=backend, seed=0)
+    found = m.activations(x)
+    assert set(found) == {"attend/inner", "attend/inner#2", "attend", "attend/weights"} and isinstance(found["attend"], np.ndarray)
+    np.testing.assert_allclose(found["attend/weights"].sum(axis=1), 1, rtol=1e-5)
+    assert list(m.activations(x, "*/weights")) == ["attend/weights"]
+    with pytest.raises(ValueError, match="nothing matches 'dense'; there are attend/inner"):
+        m.activations(x, "dense")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from backends import library_of, namespace
@@ -31,12 +31,13 @@ _orders = itertools.count()
 
 
 class Tape:
-    """The identity of one differentiation; the larger serial is the newer."""
+    """The identity of one differentiation; the larger serial is the newer. watch(name, y) is told of every operation on it."""
 
-    __slots__ = ("serial",)
+    __slots__ = ("serial", "watch")
 
     def __init__(self, serial: int | None = None):
         self.serial = next(_serials) if serial is None else serial
+        self.watch: Callable[[str, Any], None] | None = None
 
 
 CONSTANT = Tape(0)  # what the lifted namespace creates: constants that belong to every tape
@@ -244,11 +245,16 @@ def record(primitive: Primitive, args: tuple[Any, ...], static: dict[str, Any]) 
             return [computed[i] if j is None else computed[i][j] for i, j in plan]
 
         node = Node(parents, pull)
+    wrapped: Any
     if isinstance(y, tuple):
         if node:
             node.outputs = y
-        return tuple(_wrap(part, primitive, cls, tape, node, slot) for slot, part in enumerate(y))
-    return _wrap(y, primitive, cls, tape, node, 0)
+        wrapped = tuple(_wrap(part, primitive, cls, tape, node, slot) for slot, part in enumerate(y))
+    else:
+        wrapped = _wrap(y, primitive, cls, tape, node, 0)
+    if tape.watch is not None:
+        tape.watch(primitive.__name__, wrapped)  # type: ignore[attr-defined]
+    return wrapped
 
 
 def _wrap(y: Any, primitive: Primitive, cls: type[Traced], tape: Tape, node: Node | None, slot: int) -> Any:
@@ -301,7 +307,13 @@ def _flat(args: Iterable[Any]) -> Iterable[Any]:
 
 
 def backward(outputs: list[tuple[Node, int, Any]], leaves: list[Node | None]) -> list[Any]:
-    """The gradient by each leaf (None: zero), from (node, output number, dy) of each output. Each node is visited once."""
+    """The gradient by each leaf (None: zero), from (node, output number, dy) of each output."""
+    gradients = gradients_by_node(outputs)
+    return [gradients.get(leaf.order, {}).get(0) if leaf is not None else None for leaf in leaves]
+
+
+def gradients_by_node(outputs: list[tuple[Node, int, Any]], kept: Collection[int] = ()) -> dict[int, dict[int, Any]]:
+    """{order of a node: {output number: gradient}} of the leaves, and of the nodes that are to be kept. Each node is visited once."""
     gradients: dict[int, dict[int, Any]] = {}
     nodes: dict[int, Node] = {}
     heap: list[int] = []
@@ -321,14 +333,14 @@ def backward(outputs: list[tuple[Node, int, Any]], leaves: list[Node | None]) ->
         node = nodes[-heapq.heappop(heap)]
         if node.pull is None:
             continue
-        slots = gradients.pop(node.order)
+        slots = gradients[node.order] if node.order in kept else gradients.pop(node.order)
         if node.outputs is None:
             dys = [slots[0]]
         else:
             dys = [slots[i] if i in slots else zeros_of(y) for i, y in enumerate(node.outputs)]
         for (parent, slot), dx in zip(node.parents, node.pull(dys), strict=True):
             add(parent, slot, dx)
-    return [gradients.get(leaf.order, {}).get(0) if leaf is not None else None for leaf in leaves]
+    return gradients
 
 
 def zeros_of(y: Any) -> Any:

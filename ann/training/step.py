@@ -52,18 +52,21 @@ class Task:
     def terms(self, y: dict[str, Array], z: Tree, w: dict[str, Array], penalty: Any = 0.0) -> tuple[Array, dict[str, Any]]:
         """(L, terms) of a batch: L to differentiate; terms["sums"] to add up over batches; terms["kept"] for metrics of the whole."""
         outputs = self.named(z)
-        objective: Any = penalty
+        objective: Any = None
         sums: dict[str, Any] = {}
         kept: dict[str, Any] = {}
+        penalized = hasattr(penalty, "shape") or penalty
         for name, loss in self.losses.items():
             total, weight = losses.sums(loss, y[name], outputs[name], w.get(name))
-            objective = objective + self.weights.get(name, 1.0) * divided(total, weight)
+            share, mean = self.weights.get(name, 1.0), divided(total, weight)
+            part = mean if share == 1.0 else share * mean
+            objective = part if objective is None else objective + part
             sums[joined(name, "loss")] = total, weight
             n = _rows(outputs[name])
-            if hasattr(penalty, "shape") or penalty:
+            if penalized:
                 sums[PENALTY] = constant(0.0, total) + penalty * float(n), constant(n, total)
         for name, listed in self.metrics.items():
-            prediction = self.link[name](outputs[name])
+            prediction = self.link[name](outputs[name]) if listed else None
             for label, metric in listed:
                 if getattr(metric, "whole", False):
                     kept[name] = (y[name], prediction, w.get(name))
@@ -71,7 +74,7 @@ class Task:
                     sums[joined(name, label)] = metric.sums(y[name], prediction, w.get(name))
                 else:
                     sums[joined(name, label)] = metric_sums(metric(y[name], prediction), w.get(name), _rows(prediction))
-        return objective, {"sums": sums, "kept": kept}
+        return objective + penalty if penalized else objective, {"sums": sums, "kept": kept}
 
 
 class Tally:
