@@ -74,6 +74,9 @@ def test_cupy_that_cannot_run_says_why(tmp_path, status, reason):
     (tmp_path / "cupy" / "__init__.py").write_text(FAKE.format(status=status))
     (tmp_path / "cupy" / "lib" / "__init__.py").touch()
     (tmp_path / "cupy" / "lib" / "stride_tricks.py").write_text("as_strided = None\n")
+    (tmp_path / "cupyx").mkdir()
+    (tmp_path / "cupyx" / "__init__.py").touch()
+    (tmp_path / "cupyx" / "scipy.py").write_text("class special: erf = erfc = gammaln = digamma = None\n")
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport types, cupy\n"
         "fake = types.ModuleType('array_api_compat.cupy'); fake.__getattr__ = lambda n: (lambda *a, **k: None)\n"

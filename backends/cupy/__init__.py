@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import array_api_compat.cupy
@@ -9,6 +10,13 @@ import cupy
 
 from backends.backend import BackendUnavailable
 from backends.library import Library
+
+
+class Device(cupy.cuda.Device):  # type: ignore[misc]
+    """CuPy's device, hashable: a part of the key of a compiled program."""
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
 
 class CuPy(Library):
@@ -25,7 +33,10 @@ class CuPy(Library):
             raise BackendUnavailable(f'no device {name!r}; devices are numbers: "cupy:0"') from None
         if not 0 <= number < (count := cupy.cuda.runtime.getDeviceCount()):
             raise BackendUnavailable(f"no GPU {number}: CUDA finds {count}, counted from 0")
-        return cupy.cuda.Device(number)
+        return _device(number)
+
+    def device_of(self, x: Any) -> Any:
+        return _device(x.device.id)
 
     def name_of(self, device: Any) -> str:
         return self.name if device.id == 0 else f"cupy:{device.id}"
@@ -56,6 +67,11 @@ class CuPy(Library):
         if "OutOfMemory" in type(error).__name__:
             return f"the GPU has no memory left for two numbers ({text}); another process holds it"
         return f"a first kernel fails on the GPU ({text})"
+
+
+@functools.cache
+def _device(number: int) -> Device:
+    return Device(number)
 
 
 def _no_gpu() -> str:

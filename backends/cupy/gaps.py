@@ -1,4 +1,7 @@
-"""CuPy's own versions of the gap functions: views, kernels of its special functions, one kernel for the random bits."""
+"""CuPy's own versions of the gap functions: views, its special functions, one kernel for the random bits.
+
+scatter_add stays the portable one: CuPy's own adds with atomics, whose order, and so the last bits, vary from run to run.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 
 import cupy
 from cupy.lib.stride_tricks import as_strided
+from cupyx.scipy import special
 
 from backends.gaps import bits, window
 from backends.numpy.gaps import add_windows
@@ -71,4 +75,5 @@ def random_bits(step: Any, like: Array, *, key: tuple[int, int], draw: int, coun
 
 
 def gaps() -> dict[str, Callable[..., Any]]:
-    return {"windows": windows, "fold": fold, "random_bits": random_bits}
+    elementwise = {"erf": special.erf, "erfc": special.erfc, "lgamma": special.gammaln, "digamma": special.digamma}
+    return {"windows": windows, "fold": fold, "random_bits": random_bits, **elementwise}
