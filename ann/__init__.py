@@ -19,7 +19,16 @@ from ann.callbacks import History
 from ann.files import FileError
 from ann.functions import *  # noqa: F403
 from ann.layers import *  # noqa: F403
-from ann.losses import BinaryCrossentropy, CategoricalCrossentropy, CosineSimilarity, Huber, KLDivergence, MeanAbsoluteError, MeanSquaredError, SparseCategoricalCrossentropy
+from ann.losses import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    CosineSimilarity,
+    Huber,
+    KLDivergence,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    SparseCategoricalCrossentropy,
+)
 from ann.model import Model, load
 from ann.optimization import LBFGS, Fit, least_squares, minimize
 from ann.optimizers import SGD, Adam, AdamW

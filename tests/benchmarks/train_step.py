@@ -102,7 +102,7 @@ def run(number):
     title = workloads.network(number)[0]
     print(f"{number}  {title}")
     found = contenders(number)
-    notes, counting = {}, []
+    notes, counting, reference = {}, [], None
     for c in found:
         started = time.perf_counter()
         loss = c.step()
@@ -113,7 +113,7 @@ def run(number):
             counting.append(c)
             continue
         loss = float(np.asarray(loss))
-        reference = loss if c is found[0] else reference
+        reference = loss if reference is None else reference
         agrees = abs(loss - reference) <= 1e-3 * abs(reference)
         notes[c] = f"   loss {loss:.6f}   first step {first:.2f} s" + ("" if agrees else "   DOES NOT COUNT: another loss")
         counting.append(c)
