@@ -1,7 +1,7 @@
 """Neural networks in Array API code: the same formulas on NumPy, CuPy, PyTorch and JAX arrays, chosen at run time."""
 
 from ann import _shadow  # isort: skip  (first: it explains a foreign module `backends`)
-from ann import callbacks, datasets, functions, initializers, losses, metrics, optimizers, plot, schedules
+from ann import callbacks, constraints, datasets, functions, initializers, losses, metrics, optimizers, plot, regularizers, schedules
 from ann.autodiff import (
     check_gradients,
     checkpoint,
@@ -16,6 +16,7 @@ from ann.autodiff import (
     vjp,
 )
 from ann.callbacks import History
+from ann.constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 from ann.files import FileError
 from ann.functions import *  # noqa: F403
 from ann.layers import *  # noqa: F403
@@ -31,7 +32,8 @@ from ann.losses import (
 )
 from ann.model import Model, load
 from ann.optimization import LBFGS, Fit, least_squares, minimize
-from ann.optimizers import SGD, Adam, AdamW
+from ann.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, Nadam, RAdam, RMSprop
+from ann.regularizers import L1, L1L2, L2
 from ann.training.progress import Scores
 from backends import jit, namespace, tree
 from backends.stream import Stream

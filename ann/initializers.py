@@ -5,12 +5,12 @@ Fans are counted with the window: a kernel (k₁ …, in, out) has fan_in = Πk�
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ann.names import choose
 from backends import host
 from backends.stream import Stream
 
@@ -127,46 +127,90 @@ class Identity:
         return self.gain * host.eye(*shape)
 
 
-zeros, ones = Constant(0.0), Constant(1.0)
-random_uniform, random_normal, truncated_normal = RandomUniform(), RandomNormal(), TruncatedNormal()
-glorot_uniform = VarianceScaling(1.0, "fan_avg", "uniform")  # Glorot & Bengio 2010
-glorot_normal = VarianceScaling(1.0, "fan_avg")
-he_uniform = VarianceScaling(2.0, "fan_in", "uniform")  # He et al. 2015
-he_normal = VarianceScaling(2.0, "fan_in")
-lecun_uniform = VarianceScaling(1.0, "fan_in", "uniform")  # LeCun et al. 1998
-lecun_normal = VarianceScaling(1.0, "fan_in")
-orthogonal, identity = Orthogonal(), Identity()
+@dataclass(frozen=True)
+class GlorotUniform(VarianceScaling):
+    """Uniform of variance 2/(fan_in + fan_out).      Glorot & Bengio 2010"""
 
-INITIALIZERS: dict[str, Callable[[Shape, Stream], Array]] = {
-    "zeros": zeros,
-    "ones": ones,
-    "random_uniform": random_uniform,
-    "random_normal": random_normal,
-    "truncated_normal": truncated_normal,
-    "glorot_uniform": glorot_uniform,
-    "glorot_normal": glorot_normal,
-    "he_uniform": he_uniform,
-    "he_normal": he_normal,
-    "lecun_uniform": lecun_uniform,
-    "lecun_normal": lecun_normal,
-    "orthogonal": orthogonal,
-    "identity": identity,
+    mode: str = "fan_avg"
+    distribution: str = "uniform"
+
+
+@dataclass(frozen=True)
+class GlorotNormal(VarianceScaling):
+    """Truncated Gaussian of variance 2/(fan_in + fan_out).      Glorot & Bengio 2010"""
+
+    mode: str = "fan_avg"
+
+
+@dataclass(frozen=True)
+class HeUniform(VarianceScaling):
+    """Uniform of variance 2/fan_in, for relu.      He et al. 2015"""
+
+    scale: float = 2.0
+    distribution: str = "uniform"
+
+
+@dataclass(frozen=True)
+class HeNormal(VarianceScaling):
+    """Truncated Gaussian of variance 2/fan_in, for relu.      He et al. 2015"""
+
+    scale: float = 2.0
+
+
+@dataclass(frozen=True)
+class LecunUniform(VarianceScaling):
+    """Uniform of variance 1/fan_in.      LeCun et al. 1998"""
+
+    distribution: str = "uniform"
+
+
+@dataclass(frozen=True)
+class LecunNormal(VarianceScaling):
+    """Truncated Gaussian of variance 1/fan_in, for selu.      LeCun et al. 1998"""
+
+
+INITIALIZERS: dict[str, Any] = {
+    "zeros": Constant(0.0),
+    "ones": Constant(1.0),
+    "constant": Constant,
+    "random_uniform": RandomUniform,
+    "random_normal": RandomNormal,
+    "truncated_normal": TruncatedNormal,
+    "variance_scaling": VarianceScaling,
+    "glorot_uniform": GlorotUniform,
+    "glorot_normal": GlorotNormal,
+    "he_uniform": HeUniform,
+    "he_normal": HeNormal,
+    "lecun_uniform": LecunUniform,
+    "lecun_normal": LecunNormal,
+    "orthogonal": Orthogonal,
+    "identity": Identity,
+    "xavier_uniform": GlorotUniform,
+    "xavier_normal": GlorotNormal,
+    "kaiming_uniform": HeUniform,
+    "kaiming_normal": HeNormal,
 }
 
 
 def get(which: Any) -> Callable[[Shape, Stream], Array]:
     """The initializer of this name; a number is a constant; a function (shape, stream) as it is. ValueError with the nearest name."""
-    if isinstance(which, str):
-        if which in INITIALIZERS:
-            return INITIALIZERS[which]
-        nearest = difflib.get_close_matches(which, INITIALIZERS, 1)
-        hint = f' Did you mean "{nearest[0]}"?' if nearest else ""
-        raise ValueError(f'unknown initializer "{which}".{hint} There are {", ".join(INITIALIZERS)}.')
     if isinstance(which, int | float):
         return Constant(float(which))
-    if not callable(which) or isinstance(which, type):
-        raise TypeError(f"an initializer is a name, a number or a function (shape, stream); {which!r} came")
-    return which  # type: ignore[no-any-return]
+    return choose(which, INITIALIZERS, "initializer", "a number or a function (shape, stream)")  # type: ignore[no-any-return]
 
 
-__all__ = ["Constant", "Identity", "Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling"]
+__all__ = [
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Identity",
+    "LecunNormal",
+    "LecunUniform",
+    "Orthogonal",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "VarianceScaling",
+]

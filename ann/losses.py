@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from ann.autodiff import primitive
 from ann.functions import log_sigmoid, log_softmax, relu, sigmoid, softplus, unit_normalization
-from ann.names import find
+from ann.names import choose
 from backends import host, library_of, namespace
 from backends.gaps import device
 
@@ -542,16 +542,11 @@ LOSSES |= {
 
 def get(which: Any) -> Any:
     """The loss of this name; an object or function (y_true, y_pred) → (n,) or scalar as it is. ValueError with the nearest name."""
-    if isinstance(which, str):
-        return find(which, LOSSES, "loss")()
-    if isinstance(which, type):
-        raise TypeError(f"{which.__name__} is a class; write {which.__name__}()")
-    if not callable(which):
-        raise TypeError(f"a loss is a name, an object or a function (y_true, y_pred); {which!r} came")
-    if hasattr(which, "labels"):
-        return which
-    own = LOSSES.get(getattr(which, "__name__", ""))
-    return own() if own is not None and own.function is which else Custom(which)
+    found = choose(which, LOSSES, "loss", "an object or a function (y_true, y_pred)")
+    if hasattr(found, "labels"):
+        return found
+    own = LOSSES.get(getattr(found, "__name__", ""))
+    return own() if own is not None and own.function is found else Custom(found)
 
 
 __all__ = [

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from ann import losses
 from ann.losses import LOSSES, alike, cast, floating, is_indices, one_hot
-from ann.names import find, snake_case
+from ann.names import choose, snake_case
 from backends import namespace
 from backends.gaps import scatter_add
 
@@ -415,13 +415,10 @@ METRICS |= {name: of_loss(loss) for name, loss in LOSSES.items() if name not in 
 
 def get(metric: Any) -> Callable[..., Array]:
     """The metric of this name ("top_3": among the 3 largest); an object or function as it is. ValueError with the nearest name."""
-    if isinstance(metric, type):
-        raise TypeError(f"{metric.__name__} is a class; write {metric.__name__}()")
-    if callable(metric) or hasattr(metric, "sums"):
-        return metric  # type: ignore[no-any-return]
-    if match := re.fullmatch(r"top_(\d+)(_accuracy)?", str(metric)):
+    if match := re.fullmatch(r"top_(\d+)(_accuracy)?", metric if isinstance(metric, str) else ""):
         return TopKCategoricalAccuracy(int(match[1]))
-    return find(str(metric), METRICS, "metric", "a function (y_true, y_pred) will do too")  # type: ignore[no-any-return]
+    wanted = "a function (y_true, y_pred)"
+    return choose(metric, METRICS, "metric", wanted, lambda m: callable(m) or hasattr(m, "sums"))  # type: ignore[no-any-return]
 
 
 def label(metric: Any) -> str:

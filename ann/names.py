@@ -4,8 +4,23 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+
+def choose(which: Any, table: Mapping[str, Any], kind: str, otherwise: str, fits: Callable[[Any], bool] = callable) -> Any:
+    """What a user means: by a name, what the table holds (of a class one with its defaults); anything that fits as it is.
+
+    ValueError with the nearest name; TypeError for a class, and for what does not fit. otherwise: "a function x → y".
+    """
+    if isinstance(which, str):
+        found = find(which, table, kind, f"{otherwise} will do too")
+        return found() if isinstance(found, type) else found
+    if isinstance(which, type):
+        raise TypeError(f"{which.__name__} is a class; write {which.__name__}()")
+    if not fits(which):
+        raise TypeError(f"a{'n' if kind[0] in 'aeiou' else ''} {kind} is a name, or {otherwise}; {which!r} came")
+    return which
 
 
 def find(name: str, table: Mapping[str, Any], kind: str, otherwise: str = "") -> Any:

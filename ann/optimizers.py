@@ -10,12 +10,11 @@ weight_decay of SGD, Adam and RMSprop, a term in the gradient, is called l2 here
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from ann.names import choose
 from backends import namespace, tree
 from backends.gaps import device
 
@@ -38,6 +37,7 @@ class Optimizer:
     clipnorm: float | None = field(default=None, kw_only=True)
     global_clipnorm: float | None = field(default=None, kw_only=True)
     moments: ClassVar[tuple[str, ...]] = ()  # the names of the trees in the slots
+    scalars: ClassVar[dict[str, float]] = {}  # the running numbers in the slots, as they start
 
     def __post_init__(self) -> None:
         who = type(self).__name__
@@ -57,12 +57,13 @@ class Optimizer:
         """The slots before the first step."""
         leaves = tree.leaves(params)
         if not leaves:
-            return {"t": None, "learning_rate": None, **{name: {} for name in self.moments}}
+            return {"t": None, "learning_rate": None, **dict.fromkeys(self.scalars), **{name: {} for name in self.moments}}
         like = leaves[0]
         xp = namespace(like)
         t = xp.zeros((), dtype=xp.int32, device=device(like))
-        zeros = {name: tree.map(self.start, params) for name in self.moments}
-        return {"t": t, "learning_rate": self._rate(_cast(t, like)), **zeros}
+        zero = _cast(t, like)
+        running = {name: zero + value for name, value in self.scalars.items()}
+        return {"t": t, "learning_rate": self._rate(zero), **running, **{name: tree.map(self.start, params) for name in self.moments}}
 
     def step(self, params: Tree, grads: Tree, slots: dict[str, Any]) -> tuple[Tree, dict[str, Any]]:
         """(params, slots) after one update; nothing that came is written to."""
@@ -73,7 +74,7 @@ class Optimizer:
         ms = [_beside(params, slots[name]) for name in self.moments]
         t = _cast(slots["t"], ps[0])
         rate = self._rate(t) if callable(self.learning_rate) else slots["learning_rate"]
-        shared = self.prepare(t + 1.0)
+        shared = self.prepare(t + 1.0, *(slots[name] for name in self.scalars))
         updated = []
         for i, (p, g) in enumerate(zip(ps, gs, strict=True)):
             eta = _cast(rate, p)
@@ -82,7 +83,8 @@ class Optimizer:
             if self.weight_decay and self.decays(p):
                 p = p - (eta * self.weight_decay) * p
             updated.append(self.rule(p, g, eta, *(m[i] for m in ms), **{key: _cast(value, p) for key, value in shared.items()}))
-        new = {name: tree.fill(params, [row[1 + i] for row in updated]) for i, name in enumerate(self.moments)}
+        new: dict[str, Any] = {name: shared[name] for name in self.scalars}
+        new |= {name: tree.fill(params, [row[1 + i] for row in updated]) for i, name in enumerate(self.moments)}
         following = self._rate(t + 1.0) if callable(self.learning_rate) else rate
         return tree.fill(params, [row[0] for row in updated]), {"t": slots["t"] + 1, "learning_rate": following, **new}
 
@@ -94,8 +96,8 @@ class Optimizer:
         """(p, *moments) after one update of one array."""
         raise NotImplementedError
 
-    def prepare(self, t: Array) -> dict[str, Array]:
-        """What the rule takes besides, computed once a step from t = 1, 2, …: bias corrections."""
+    def prepare(self, t: Array, *scalars: Array) -> dict[str, Array]:
+        """What the rule takes besides, computed once a step from t = 1, 2, …: bias corrections, and the next running numbers."""
         return {}
 
     def decays(self, p: Array) -> bool:
@@ -179,24 +181,34 @@ class SGD(Optimizer):
 
 
 @dataclass(frozen=True)
-class Adam(Optimizer):
+class _Moments(Optimizer):
+    """Those that follow m, the mean of the gradients, beside v, the mean of their squares."""
+
+    learning_rate: Any = 1e-3
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+
+    @property
+    def moments(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("m", "v")
+
+
+@dataclass(frozen=True)
+class Adam(_Moments):
     """m ← β₁m + (1 − β₁)g    v ← β₂v + (1 − β₂)g²    p ← p − η·m̂/(√v̂ + ε),  m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ)
 
     amsgrad: u ← max(u, v), and û = u/(1 − β₂ᵗ) stands for v̂.
     Kingma & Ba 2015, algorithm 1 (not its ε̂ form, which Keras has); Reddi et al. 2018, as torch.optim.Adam.
     """
 
-    learning_rate: Any = 1e-3
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-8
     amsgrad: bool = False
 
     @property
     def moments(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("m", "v", "u") if self.amsgrad else ("m", "v")
 
-    def prepare(self, t: Array) -> dict[str, Array]:
+    def prepare(self, t: Array, *scalars: Array) -> dict[str, Array]:
         return {"c1": _correction(self.beta_1, t), "c2": _correction(self.beta_2, t)}
 
     def rule(self, p: Array, g: Array, eta: Array, *moments: Array, **shared: Array) -> tuple[Array, ...]:
@@ -229,22 +241,124 @@ class AdamW(Adam):
 
 
 @dataclass(frozen=True)
+class Nadam(_Moments):
+    """p ← p − η·(μ′·m/(1 − Π·μ′) + (1 − μ)·g/(1 − Π))/(√v̂ + ε),  m, v as Adam; μ = β₁·(1 − ½·0.96^(t·ψ)), μ′ the next μ, Π ← Π·μ
+
+    Adam with Nesterov's look ahead.      ψ: momentum_decay (1: Keras).      Dozat 2016, as torch.optim.NAdam
+    """
+
+    momentum_decay: float = 0.004
+    scalars: ClassVar[dict[str, float]] = {"product": 1.0}
+
+    def prepare(self, t: Array, *scalars: Array) -> dict[str, Array]:
+        xp = namespace(t)
+        mu, following = (self.beta_1 * (1.0 - 0.5 * xp.exp(k * (self.momentum_decay * math.log(0.96)))) for k in (t, t + 1.0))
+        product = scalars[0] * mu
+        ahead = following / (1.0 - product * following)
+        return {"product": product, "by_m": ahead, "by_g": (1.0 - mu) / (1.0 - product), "c2": _correction(self.beta_2, t)}
+
+    def rule(self, p: Array, g: Array, eta: Array, *moments: Array, **shared: Array) -> tuple[Array, ...]:
+        m, v = moments
+        m = self.beta_1 * m + (1.0 - self.beta_1) * g
+        v = self.beta_2 * v + (1.0 - self.beta_2) * (g * g)
+        d = shared["by_m"] * m + shared["by_g"] * g
+        return p - eta * d / (namespace(p, g).sqrt(v / shared["c2"]) + self.epsilon), m, v
+
+
+@dataclass(frozen=True)
+class RAdam(_Moments):
+    """m̂, v as Adam; ρ = ρ∞ − 2t·β₂ᵗ/(1 − β₂ᵗ), ρ∞ = 2/(1 − β₂) − 1
+
+    p ← p − η·r·m̂·√(1 − β₂ᵗ)/(√v + ε), r = √((ρ − 4)(ρ − 2)ρ∞/((ρ∞ − 4)(ρ∞ − 2)ρ)) where ρ > 5, else p ← p − η·m̂: while v is
+    made of few gradients it does not divide.      Liu et al. 2020, as torch.optim.RAdam
+    """
+
+
+    def prepare(self, t: Array, *scalars: Array) -> dict[str, Array]:
+        xp = namespace(t)
+        last = 2.0 / (1.0 - self.beta_2) - 1.0
+        c2 = _correction(self.beta_2, t)
+        rho = last - 2.0 * t * (1.0 - c2) / c2
+        sure = rho > 5.0
+        rho, last = xp.where(sure, rho, 6.0), max(last, 6.0)
+        r = xp.sqrt((rho - 4.0) * (rho - 2.0) * last / ((last - 4.0) * (last - 2.0) * rho) * c2)
+        return {"c1": _correction(self.beta_1, t), "r": xp.where(sure, r, 0.0), "plain": xp.where(sure, 0.0, xp.ones_like(t))}
+
+    def rule(self, p: Array, g: Array, eta: Array, *moments: Array, **shared: Array) -> tuple[Array, ...]:
+        m, v = moments
+        m = self.beta_1 * m + (1.0 - self.beta_1) * g
+        v = self.beta_2 * v + (1.0 - self.beta_2) * (g * g)
+        return p - (eta / shared["c1"]) * m * (shared["r"] / (namespace(p, g).sqrt(v) + self.epsilon) + shared["plain"]), m, v
+
+
+@dataclass(frozen=True)
+class Adamax(_Moments):
+    """m as Adam    u ← max(β₂·u, |g| + ε)    p ← p − η·m̂/u      Kingma & Ba 2015, algorithm 2, as torch.optim.Adamax"""
+
+    @property
+    def moments(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("m", "u")
+
+    def prepare(self, t: Array, *scalars: Array) -> dict[str, Array]:
+        return {"c1": _correction(self.beta_1, t)}
+
+    def rule(self, p: Array, g: Array, eta: Array, *moments: Array, **shared: Array) -> tuple[Array, ...]:
+        xp = namespace(p, g)
+        m, u = moments
+        m = self.beta_1 * m + (1.0 - self.beta_1) * g
+        u = xp.maximum(self.beta_2 * u, xp.abs(g) + self.epsilon)
+        return p - (eta / shared["c1"]) * m / u, m, u
+
+
+@dataclass(frozen=True)
+class Lion(Optimizer):
+    """p ← p − η·sign(β₁m + (1 − β₁)g)    m ← β₂m + (1 − β₂)g      Chen et al. 2023; its η is 3 to 10 times smaller than Adam's"""
+
+    learning_rate: Any = 1e-3
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+    moments: ClassVar[tuple[str, ...]] = ("m",)
+
+    def rule(self, p: Array, g: Array, eta: Array, *moments: Array, **shared: Array) -> tuple[Array, ...]:
+        xp = namespace(p, g)
+        c = self.beta_1 * moments[0] + (1.0 - self.beta_1) * g
+        sign = xp.astype(c > 0, p.dtype) - xp.astype(c < 0, p.dtype)
+        return p - eta * sign, self.beta_2 * moments[0] + (1.0 - self.beta_2) * g
+
+
+@dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """v ← ρv + (1 − ρ)g²    p ← p − η·g/(√v + ε)      Tieleman & Hinton 2012"""
+    """v ← ρv + (1 − ρ)g²    p ← p − η·g/(√v + ε)      Tieleman & Hinton 2012, as torch.optim.RMSprop
+
+    centered: a ← ρa + (1 − ρ)g, and v − a² stands for v. momentum: b ← μ·b + g/(√v + ε), and p ← p − η·b.
+    """
 
     learning_rate: Any = 1e-3
     rho: float = 0.9
+    momentum: float = 0.0
     epsilon: float = 1e-8
-    moments: ClassVar[tuple[str, ...]] = ("v",)
+    centered: bool = False
+
+    @property
+    def moments(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("v", *("a" for _ in range(self.centered)), *("b" for _ in range(self.momentum > 0)))
 
     def rule(self, p: Array, g: Array, eta: Array, *moments: Array, **shared: Array) -> tuple[Array, ...]:
-        v = self.rho * moments[0] + (1.0 - self.rho) * (g * g)
-        return p - eta * g / (namespace(p, g).sqrt(v) + self.epsilon), v
+        xp = namespace(p, g)
+        named = dict(zip(self.moments, moments, strict=True))
+        v = named["v"] = self.rho * named["v"] + (1.0 - self.rho) * (g * g)
+        if self.centered:
+            a = named["a"] = self.rho * named["a"] + (1.0 - self.rho) * g
+            v = xp.maximum(v - a * a, 0.0)
+        d = g / (xp.sqrt(v) + self.epsilon)
+        if self.momentum:
+            d = named["b"] = self.momentum * named["b"] + d
+        return p - eta * d, *named.values()
 
 
 @dataclass(frozen=True)
 class Adagrad(Optimizer):
-    """G ← G + g²    p ← p − η·g/(√G + ε)      Duchi et al. 2011"""
+    """G ← G + g²    p ← p − η·g/(√G + ε)      Duchi et al. 2011, as torch.optim.Adagrad"""
 
     learning_rate: Any = 1e-3
     initial_accumulator_value: float = 0.0
@@ -259,22 +373,31 @@ class Adagrad(Optimizer):
         return p - eta * g / (namespace(p, g).sqrt(G) + self.epsilon), G
 
 
-OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "adagrad": Adagrad}
+@dataclass(frozen=True)
+class Adadelta(Optimizer):
+    """v ← ρv + (1 − ρ)g²    d = g·√(u + ε)/√(v + ε)    u ← ρu + (1 − ρ)d²    p ← p − η·d      Zeiler 2012, as torch.optim.Adadelta"""
+
+    learning_rate: Any = 1.0
+    rho: float = 0.9
+    epsilon: float = 1e-6
+    moments: ClassVar[tuple[str, ...]] = ("v", "u")
+
+    def rule(self, p: Array, g: Array, eta: Array, *moments: Array, **shared: Array) -> tuple[Array, ...]:
+        xp = namespace(p, g)
+        v, u = moments
+        v = self.rho * v + (1.0 - self.rho) * (g * g)
+        d = g * xp.sqrt(u + self.epsilon) / xp.sqrt(v + self.epsilon)
+        return p - eta * d, v, self.rho * u + (1.0 - self.rho) * (d * d)
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    kind.__name__.lower(): kind for kind in (SGD, Adam, AdamW, Nadam, RAdam, Adamax, Lion, RMSprop, Adagrad, Adadelta)
+}
 
 
 def get(optimizer: Any) -> Any:
     """The optimizer of this name with its defaults; an object with init and step as it is. ValueError with the nearest name."""
-    if isinstance(optimizer, str):
-        if optimizer.lower() in OPTIMIZERS:
-            return OPTIMIZERS[optimizer.lower()]()
-        nearest = difflib.get_close_matches(optimizer.lower(), OPTIMIZERS, 1)
-        hint = f' Did you mean "{nearest[0]}"?' if nearest else ""
-        raise ValueError(f'unknown optimizer "{optimizer}".{hint} There are {", ".join(OPTIMIZERS)}.')
-    if isinstance(optimizer, type):
-        raise TypeError(f"{optimizer.__name__} is a class; write {optimizer.__name__}()")
-    if not (hasattr(optimizer, "init") and hasattr(optimizer, "step")):
-        raise TypeError(f"an optimizer is a name, or an object with init and step; {optimizer!r} came")
-    return optimizer
+    return choose(optimizer, OPTIMIZERS, "optimizer", "an object with init and step", lambda o: hasattr(o, "init") and hasattr(o, "step"))
 
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "Optimizer", "RAdam", "RMSprop"]

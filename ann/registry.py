@@ -13,7 +13,7 @@ import numbers
 from collections.abc import Iterable
 from typing import Any
 
-from ann import functions, initializers, layers, losses, metrics, optimizers, schedules
+from ann import constraints, functions, initializers, layers, losses, metrics, optimizers, regularizers, schedules
 
 
 class UnknownName(ValueError, TypeError):
@@ -23,7 +23,7 @@ class UnknownName(ValueError, TypeError):
 def known(custom: Iterable[Any] = ()) -> dict[str, Any]:
     """{name: class or function} of everything public that a configuration can hold, and of the custom things."""
     found: dict[str, Any] = {}
-    for module in (initializers, metrics, schedules, optimizers, losses, functions, layers):
+    for module in (initializers, regularizers, constraints, metrics, schedules, optimizers, losses, functions, layers):
         for name in getattr(module, "__all__", dir(module)):
             value = getattr(module, name)
             if not name.startswith("_") and callable(value):

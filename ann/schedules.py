@@ -61,6 +61,34 @@ class CosineDecay:
 
 
 @dataclass(frozen=True)
+class CosineDecayRestarts:
+    """η(t) = η₀·((1 − α)·½·m_mulⁱ·(1 + cos πs) + α), s from 0 to 1 in the i-th run: of t_mulⁱ·first_decay_steps steps.
+
+    As Keras; with m_mul = 1 as torch's CosineAnnealingWarmRestarts.      Loshchilov & Hutter 2017
+    """
+
+    initial_learning_rate: float
+    first_decay_steps: int
+    t_mul: float = 2.0
+    m_mul: float = 1.0
+    alpha: float = 0.0
+
+    def __call__(self, t: Array) -> Array:
+        xp = namespace(t)
+        s, late = t / float(self.first_decay_steps), (t + 0.25) / float(self.first_decay_steps)  # a restart's own step is past it
+        if self.t_mul == 1.0:
+            i = xp.floor(late)
+            s = s - i
+        else:
+            grown = math.log(self.t_mul)
+            i = xp.floor(xp.log(1.0 + late * (self.t_mul - 1.0)) / grown)
+            length = xp.exp(i * grown)
+            s = (s - (length - 1.0) / (self.t_mul - 1.0)) / length
+        peak = xp.exp(i * math.log(self.m_mul)) if self.m_mul != 1.0 else 1.0
+        return self.initial_learning_rate * ((1.0 - self.alpha) * 0.5 * peak * (1.0 + xp.cos(math.pi * s)) + self.alpha)
+
+
+@dataclass(frozen=True)
 class ExponentialDecay:
     """η(t) = η₀·rate^(t/decay_steps); with staircase the exponent is rounded down."""
 
@@ -76,17 +104,31 @@ class ExponentialDecay:
 
 
 @dataclass(frozen=True)
+class StepDecay:
+    """η(t) = η₀·γⁱ, i = ⌊t/step_size⌋      as torch's StepLR, counted in updates"""
+
+    initial_learning_rate: float
+    step_size: int
+    gamma: float = 0.1
+
+    def __call__(self, t: Array) -> Array:
+        return ExponentialDecay(self.initial_learning_rate, self.step_size, self.gamma, staircase=True)(t)
+
+
+@dataclass(frozen=True)
 class PolynomialDecay:
-    """η(t) = (η₀ − end)·(1 − s)^power + end,  s = min(t/decay_steps, 1)"""
+    """η(t) = (η₀ − end)·(1 − s)^power + end,  s = min(t/decay_steps, 1); with cycle decay_steps grows to the next multiple ≥ t."""
 
     initial_learning_rate: float
     decay_steps: int
     end_learning_rate: float = 1e-4
     power: float = 1.0
+    cycle: bool = False
 
     def __call__(self, t: Array) -> Array:
         xp = namespace(t)
-        left = 1.0 - xp.minimum(t / float(self.decay_steps), 1.0)
+        s = t / float(self.decay_steps)
+        left = 1.0 - (s / xp.maximum(xp.ceil(s), 1.0) if self.cycle else xp.minimum(s, 1.0))
         return (self.initial_learning_rate - self.end_learning_rate) * xp.pow(left, self.power) + self.end_learning_rate
 
 
@@ -125,4 +167,14 @@ class InverseTimeDecay:
         return self.initial_learning_rate / (1.0 + self.decay_rate * (namespace(t).floor(s) if self.staircase else s))
 
 
-__all__ = ["Constant", "CosineDecay", "ExponentialDecay", "InverseTimeDecay", "PiecewiseConstantDecay", "PolynomialDecay", "Warmup"]
+__all__ = [
+    "Constant",
+    "CosineDecay",
+    "CosineDecayRestarts",
+    "ExponentialDecay",
+    "InverseTimeDecay",
+    "PiecewiseConstantDecay",
+    "PolynomialDecay",
+    "StepDecay",
+    "Warmup",
+]

@@ -85,11 +85,14 @@ def test_same_place_same_numbers_other_place_others(name):
 
 
 def test_initializers_are_found_by_name_or_are_functions():
-    assert get("glorot_uniform") is initializers.glorot_uniform
+    assert get("glorot_uniform") == get("GlorotUniform") == get("xavier_uniform") == initializers.GlorotUniform()
+    assert {type(get(name)).__name__ for name in initializers.INITIALIZERS} == set(initializers.__all__)
     assert get(mine := lambda shape, stream: np.ones(shape)) is mine
     with pytest.raises(ValueError, match='Did you mean "glorot_uniform"'):
         get("glorot_unifrom")
-    with pytest.raises(TypeError, match="an initializer is a name"):
+    with pytest.raises(TypeError, match=r"Orthogonal is a class; write Orthogonal\(\)"):
         get(initializers.Orthogonal)
+    with pytest.raises(TypeError, match="an initializer is a name, or a number"):
+        get(None)
     with pytest.raises(ValueError, match="mode is fan_in"):
         initializers.VarianceScaling(mode="fan")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ann.autodiff import primitive
-from ann.names import find
+from ann.names import choose
 from backends import namespace
 from backends.gaps import erfc
 
@@ -251,8 +251,4 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 def activation(which: Any) -> Callable[[Array], Array]:
     """The function an activation= names: None (identity), a name, or a function as it is. ValueError with the nearest name."""
-    if which is None:
-        return identity
-    if callable(which):
-        return which  # type: ignore[no-any-return]
-    return find(str(which), ACTIVATIONS, "activation", "a function x → y will do too")  # type: ignore[no-any-return]
+    return identity if which is None else choose(which, ACTIVATIONS, "activation", "a function x → y")  # type: ignore[no-any-return]

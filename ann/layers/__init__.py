@@ -1,5 +1,6 @@
 """Layers: frozen configuration with one method, `call(x, ctx)`."""
 
+from ann.layers.activations import ELU, LeakyReLU, PReLU, ReLU, Softmax
 from ann.layers.basic import Activation, Dense, Dropout, Embedding, Flatten, Reshape
 from ann.layers.convolution import (
     AveragePooling1D,
@@ -16,17 +17,29 @@ from ann.layers.convolution import (
 )
 from ann.layers.graph import Graph, Item, Node, Operator
 from ann.layers.layer import Context, Function, Input, Layer, Sequential, Training
-from ann.layers.merging import Add, Average, Concatenate, Maximum, Minimum, Multiply, Subtract
-from ann.layers.normalization import BatchNormalization, LayerNormalization
+from ann.layers.merging import Add, Average, Bilinear, Concatenate, Maximum, Minimum, Multiply, Subtract
+from ann.layers.noise import (
+    ActivityRegularization,
+    AlphaDropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout1D,
+    SpatialDropout2D,
+    SpatialDropout3D,
+)
+from ann.layers.normalization import BatchNormalization, LayerNormalization, UnitNormalization
 
 __all__ = [
     "Activation",
+    "ActivityRegularization",
     "Add",
+    "AlphaDropout",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
     "AveragePooling3D",
     "BatchNormalization",
+    "Bilinear",
     "Concatenate",
     "Context",
     "Conv1D",
@@ -34,9 +47,12 @@ __all__ = [
     "Conv3D",
     "Dense",
     "Dropout",
+    "ELU",
     "Embedding",
     "Flatten",
     "Function",
+    "GaussianDropout",
+    "GaussianNoise",
     "GlobalAveragePooling",
     "GlobalMaxPooling",
     "Graph",
@@ -44,6 +60,7 @@ __all__ = [
     "Item",
     "Layer",
     "LayerNormalization",
+    "LeakyReLU",
     "MaxPooling1D",
     "MaxPooling2D",
     "MaxPooling3D",
@@ -52,8 +69,15 @@ __all__ = [
     "Multiply",
     "Node",
     "Operator",
+    "PReLU",
+    "ReLU",
     "Reshape",
     "Sequential",
+    "Softmax",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
     "Subtract",
     "Training",
+    "UnitNormalization",
 ]

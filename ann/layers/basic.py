@@ -113,8 +113,10 @@ class Embedding(Layer):
     output_dim: int
     embeddings_initializer: Any = "random_uniform"
     embeddings_regularizer: Any = None
+    embeddings_constraint: Any = None
     takes_indices: ClassVar[bool] = True
 
     def call(self, x: Array, ctx: Context) -> Array:
-        w = ctx.param("embeddings", (self.input_dim, self.output_dim), self.embeddings_initializer, None, self.embeddings_regularizer)
+        shape = self.input_dim, self.output_dim
+        w = ctx.param("embeddings", shape, self.embeddings_initializer, self.embeddings_constraint, self.embeddings_regularizer)
         return functions.embedding(w, x)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import backends
-from ann import initializers
+from ann import constraints, initializers, regularizers
 from ann.autodiff import stop_gradient
 from ann.names import snake_case
 from backends import namespace, tree
@@ -28,6 +28,9 @@ from backends.stream import Stream
 
 Array = Any
 Tree = Any
+
+
+NAMED = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}  # by how a layer's field ends
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Layer:
             raise ValueError(f'{type(self).__name__}: name {self.name!r}: a name is not empty and has no "/", which separates names in paths')
         for item in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, item.name)
+            if (named := NAMED.get(item.name.rpartition("_")[2])) is not None:
+                named.get(value)  # a name that is unknown is refused here, not when data come
             if "Layer" in str(item.type) and not isinstance(value, Layer) and value is not None:
                 object.__setattr__(self, item.name, as_layers(value))
 
@@ -258,8 +263,8 @@ class Context:
     def param(self, name: str, shape: tuple[int, ...], init: Any, constraint: Any = None, regularizer: Any = None) -> Array:
         """The parameter of this name: drawn when the network is built; afterwards looked up, and its shape checked."""
         w = self._run.parameter(self, self._full(name), tuple(shape), init, constraint)
-        if regularizer is not None and self.training:
-            self.penalty(regularizer(w))
+        if (penalty := regularizers.get(regularizer)) is not None and self.training:
+            self.penalty(penalty(w))
         return w
 
     def state(self, name: str, shape: tuple[int, ...], init: Any) -> Array:
@@ -390,7 +395,7 @@ class Build(_Run):
         if path not in self.drawn:
             self.drawn[path] = self._draw("params", path, shape, init)
             if constraint is not None:
-                self.constraints[path] = constraint
+                self.constraints[path] = constraints.get(constraint)
         return self._abstract(shape)
 
     def running(self, ctx: Context, path: str, shape: tuple[int, ...], init: Any) -> Array:

@@ -1,4 +1,4 @@
-"""Normalization layers: by the statistics of the batch, or of each example."""
+"""Normalization layers: by the statistics of the batch, or of each example; to length 1."""
 
 from __future__ import annotations
 
@@ -10,7 +10,27 @@ from ann.layers.layer import Context, Layer
 Array = Any
 
 
-class BatchNormalization(Layer):
+class _Affine(Layer):
+    """What both end in: x̂·γ + β, each of which may be left out."""
+
+    epsilon: float = 1e-5
+    center: bool = True
+    scale: bool = True
+    beta_initializer: Any = "zeros"
+    gamma_initializer: Any = "ones"
+    beta_regularizer: Any = None
+    gamma_regularizer: Any = None
+    beta_constraint: Any = None
+    gamma_constraint: Any = None
+
+    def affine(self, c: int, ctx: Context) -> tuple[Array | None, Array | None]:
+        """(γ, β), None for what is left out."""
+        w = ctx.param("gamma", (c,), self.gamma_initializer, self.gamma_constraint, self.gamma_regularizer) if self.scale else None
+        b = ctx.param("beta", (c,), self.beta_initializer, self.beta_constraint, self.beta_regularizer) if self.center else None
+        return w, b
+
+
+class BatchNormalization(_Affine):
     """y = (x − μ)/√(σ² + ε)·γ + β   with μ, σ² of the batch over all axes but the last; in inference, of the running values.
 
     running ← momentum·running + (1 − momentum)·batch, the running variance with n/(n − 1).
@@ -18,14 +38,10 @@ class BatchNormalization(Layer):
     """
 
     momentum: float = 0.99
-    epsilon: float = 1e-5
-    center: bool = True
-    scale: bool = True
 
     def call(self, x: Array, ctx: Context) -> Array:
         c = x.shape[-1]
-        w = ctx.param("gamma", (c,), "ones") if self.scale else None
-        b = ctx.param("beta", (c,), "zeros") if self.center else None
+        w, b = self.affine(c, ctx)
         mean = ctx.state("moving_mean", (c,), "zeros")
         variance = ctx.state("moving_variance", (c,), "ones")
         if not ctx.training:
@@ -42,18 +58,21 @@ class BatchNormalization(Layer):
         return y
 
 
-class LayerNormalization(Layer):
+class LayerNormalization(_Affine):
     """y = (x − μ)/√(σ² + ε)·γ + β   with μ, σ² of each example over the last axis.      Ba, Kiros & Hinton 2016.
 
     x (..., d); gamma, beta (d,).
     """
 
-    epsilon: float = 1e-5
-    center: bool = True
-    scale: bool = True
+    def call(self, x: Array, ctx: Context) -> Array:
+        w, b = self.affine(x.shape[-1], ctx)
+        return functions.layer_normalization(x, w, b, epsilon=self.epsilon)
+
+
+class UnitNormalization(Layer):
+    """y = x/‖x‖  along an axis, 0 where x is 0.      `unit_normalization`"""
+
+    axis: int = -1
 
     def call(self, x: Array, ctx: Context) -> Array:
-        d = x.shape[-1]
-        w = ctx.param("gamma", (d,), "ones") if self.scale else None
-        b = ctx.param("beta", (d,), "zeros") if self.center else None
-        return functions.layer_normalization(x, w, b, epsilon=self.epsilon)
+        return functions.unit_normalization(x, axis=self.axis)
