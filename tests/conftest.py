@@ -42,7 +42,6 @@ def jax_backend(request: pytest.FixtureRequest) -> backends.Backend:
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("JAX_ENABLE_X64", "1")  # float64 oracles on every backend
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # the suite spends its time in XLA's compiler, not in the compiled
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
