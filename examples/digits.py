@@ -1,9 +1,21 @@
-"""The main job: a small convolutional network learns to read handwritten digits.
+"""Step 9, the main job: a convolutional network reads handwritten digits
 
-    python examples/digits.py [--backend numpy] [--seeds 5] [--epochs 20] [--out digits-out]
+A convolution looks at an image through a small window and computes, at each place, a weighted sum of what it sees:
 
-Prints the progress, the test accuracy of each seed and their mean, a confusion matrix; writes pictures and the model to a
-folder, loads it again and compares. The exit status is 1 when the mean accuracy is below 97.5 %.
+    y[i, j, f] = Σ_{u, v, c} x[i + u, j + v, c]·w[u, v, c, f] + b[f]
+
+The weights w are the same everywhere: a pattern that was learned in one corner is found in all of them, and there are few
+weights to learn. Max pooling then keeps the largest of each 2×2 outputs: that the pattern is there matters more than where.
+After two rounds of both, dense layers decide (step 8).
+
+    python examples/digits.py --backend numpy [--seeds 5] [--epochs 20] [--out digits-out]
+
+Each seed draws other initial weights, another order of the images, other dropouts. It prints, among other things:
+
+    mean test accuracy over 5 seeds: 98.50%
+    loaded again: predictions are identical
+
+and writes pictures and the model to the folder. The exit status is 1 when the mean accuracy is below 97.5 %.
 """
 
 import argparse
@@ -35,7 +47,10 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("digits-out"))
+    parser.add_argument("--quick", action="store_true", help="one seed, one epoch: as little as shows that it runs")
     options = parser.parse_args()
+    if options.quick:
+        options.seeds = options.epochs = 1
     options.out.mkdir(parents=True, exist_ok=True)
 
     (x, y), (x_test, y_test) = ann.datasets.digits()
@@ -64,19 +79,21 @@ def main() -> int:
     model.save(path)
     again = ann.load(path, backend=options.backend)
     same = np.array_equal(model.predict(x_test), again.predict(x_test))
-    print(f"\nsaved to {path}, loaded again: predictions are {'identical' if same else 'DIFFERENT'}")
-    pictures(options.out, history, matrix, x_test, y_test, found)
+    print(f"\nsaved to {path}\nloaded again: predictions are {'identical' if same else 'DIFFERENT'}")
+    pictures(options.out, model, history, matrix, x_test, y_test, found)
     print("\nnext: print(model.backprop(x[:8], y[:8])) shows backpropagation line by line; ann.grad differentiates any Array API code;\n"
           "      --backend cupy trains on a GPU. The README goes on from here.")  # fmt: skip
-    return 0 if same and mean >= 0.975 else 1
+    return 0 if same and (mean >= 0.975 or options.quick) else 1
 
 
-def pictures(folder: Path, history, matrix, x, y, found) -> None:
+def pictures(folder: Path, model, history, matrix, x, y, found) -> None:
     try:
         figures = {
             "history": history.plot(),
             "confusion_matrix": ann.plot.confusion_matrix(matrix),
-            "gelu": ann.plot.activation(ann.gelu),
+            "network": ann.plot.model(model, title="the network"),
+            "kernels": ann.plot.weights(model, "conv2d/kernel"),
+            "features": ann.plot.features(model, x[:1], title=f"a {y[0]}, layer by layer"),
             "relu": ann.plot.activation(ann.relu),
         }
         wrong = np.nonzero(found != y)[0]

@@ -70,7 +70,7 @@ def curve(f: Any, x: Array, y: Array, *, ax: Any = None, title: str | None = Non
 
 def loss_surface(
     f: Callable[[float, float], Any], path: Any = None, *, x: tuple[float, float] | None = None, y: tuple[float, float] | None = None,
-    names: tuple[str, str] = ("a", "b"), resolution: int = 81, ax: Any = None, title: str | None = None,
+    names: tuple[str, str] = ("a", "b"), label: str = "loss", resolution: int = 81, ax: Any = None, title: str | None = None,
 ) -> Any:  # fmt: skip
     """The contours of a loss f(a, b) of two numbers, and the path of a descent across it, from ○ to ●.
 
@@ -100,7 +100,7 @@ def loss_surface(
 
         filled = axes.contourf(*ranges, z, levels=levels, cmap="Blues_r", norm=BoundaryNorm(levels, 256), alpha=0.85)
         axes.contour(*ranges, z, levels=levels[1:], colors="white", linewidths=0.5, linestyles="solid")
-        figure.colorbar(filled, ax=axes, label="loss", format=FuncFormatter(lambda value, _: number(value)), ticks=levels[::3], shrink=0.9)
+        figure.colorbar(filled, ax=axes, label=label, format=FuncFormatter(lambda value, _: number(value)), ticks=levels[::3], shrink=0.9)
     for (name, points), color, marker in zip(paths.items(), itertools.cycle((ORANGE, "#000000", "#F0E442")), itertools.cycle("o^s"), strict=False):
         axes.plot(points[:, 0], points[:, 1], color=color, linewidth=1.5, marker="." if len(points) <= 60 else None, markersize=4, label=name)
         axes.plot(*points[0], marker=marker, color="white", markeredgecolor=color, markersize=7, markeredgewidth=1.6)
