@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -426,6 +426,18 @@ def label(metric: Any) -> str:
     if isinstance(metric, str):
         return metric
     return getattr(metric, "name", None) or getattr(metric, "__name__", None) or snake_case(type(metric).__name__)
+
+
+def labels(listed: Iterable[Any]) -> list[str]:
+    """The label of each; of equal ones the later with _1, _2, …, as in Keras."""
+    found: list[str] = []
+    for name in map(label, listed):
+        tried, count = name, 0
+        while tried in found:
+            count += 1
+            tried = f"{name}_{count}"
+        found.append(tried)
+    return found
 
 
 __all__ = [

@@ -149,6 +149,10 @@ def logistic(x):
     return 1 / (1 + mpmath.exp(-x))
 
 
+def tanh_of_gelu(x):
+    return mpmath.sqrt(2 / mpmath.pi) * (x + 0.044715 * x**3)
+
+
 TRUTHS = {
     "sigmoid": (logistic, lambda x: logistic(x) * logistic(-x)),
     "tanh": (mpmath.tanh, lambda x: mpmath.sech(x) ** 2),
@@ -168,22 +172,27 @@ TRUTHS = {
         lambda x: mpmath.tanh(mpmath.log1p(mpmath.exp(x))) + x * logistic(x) * mpmath.sech(mpmath.log1p(mpmath.exp(x))) ** 2,
     ),
     "gelu": (lambda x: x * cdf(x), lambda x: cdf(x) + x * mpmath.npdf(x)),
+    "gelu tanh": (
+        lambda x: x * logistic(2 * tanh_of_gelu(x)),
+        lambda x: logistic(2 * tanh_of_gelu(x)) * (1 + x * logistic(-2 * tanh_of_gelu(x)) * 2 * mpmath.sqrt(2 / mpmath.pi) * (1 + 3 * 0.044715 * x * x)),
+    ),
 }
 # relative error, of the value and of the derivative: (float64, float32)
-BOUNDS = {"mish": ((1e-14, 1e-14), (1e-6, 2e-6)), "gelu": ((5e-14, 2e-13), (1.5e-5, 5e-5)), "tanh": ((1e-15, 1e-15), (1e-6, 1e-6))}
+BOUNDS = {"gelu tanh": ((5e-14, 2e-13), (1.5e-5, 5e-5)), "mish": ((1e-14, 1e-14), (1e-6, 2e-6)), "gelu": ((5e-14, 2e-13), (1.5e-5, 5e-5)), "tanh": ((1e-15, 1e-15), (1e-6, 1e-6))}
 GRID = [-80.0, -30.0, -20.0, -12.0, -8.0, -5.5, -3.1, -1.9, -1.05, -0.5, -0.1, -1e-3, -1e-7, 1e-7, 1e-3, 0.1, 0.5, 1.05, 1.9, 3.1, 5.5, 8.0, 12.0, 20.0, 30.0, 80.0]  # fmt: skip
 # where the derivative is not a small difference of larger numbers: 1 − y² of tanh, α·eˣ by expm1 + α, …
-RANGE = {"gelu": (-12, 80), "tanh": (-1, 1), "elu": (-1, 80), "celu": (-1, 80), "selu": (-1, 80)}
+RANGE = {"gelu": (-12, 80), "gelu tanh": (-8, 80), "tanh": (-1, 1), "elu": (-1, 80), "celu": (-1, 80), "selu": (-1, 80)}
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", TRUTHS)
 def test_activations_keep_their_relative_accuracy_in_the_tails(name, dtype, backend):
     value, slope = TRUTHS[name]
-    low, high = (-12, 80) if name == "gelu" else (-80, 80)
+    low, high = (-12, 80) if name == "gelu" else (-8, 80) if name == "gelu tanh" else (-80, 80)
     grid = np.array([x for x in GRID if low <= x <= high], dtype=dtype)
     x = backend.asarray(grid)
-    y, pull = getattr(functions, name).vjp(x)
+    name_only, _, approximate = name.partition(" ")
+    y, pull = getattr(functions, name_only).vjp(x, **({"approximate": approximate} if approximate else {}))
     dx = backend.to_numpy(pull(backend.xp.ones_like(x)))
     bounds = BOUNDS.get(name, ((2e-15, 4e-15), (1e-6, 2e-6)))[dtype == "float32"]
     low, high = RANGE.get(name, (-80, 80))
@@ -250,6 +259,14 @@ def test_smooth_activations_have_all_derivatives_at_zero(name, derivatives, back
     for derivative in derivatives:
         f = ann.grad(f)
         assert abs(float(f(x)) - derivative) < 1e-13
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_tanh_form_of_gelu_does_not_overflow(dtype, backend):
+    x = backend.asarray(np.array(HUGE[1:-1], dtype=dtype))
+    y, pull = functions.gelu.vjp(x, approximate="tanh")
+    np.testing.assert_array_equal(backend.to_numpy(y), np.maximum(np.array(HUGE[1:-1], dtype=dtype), 0))
+    np.testing.assert_array_equal(backend.to_numpy(pull(backend.xp.ones_like(x))), [0, 0, 0, 1, 1, 1])
 
 
 def test_gelu_forms_differ_by_less_than_5e_4(backend):

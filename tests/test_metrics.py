@@ -165,6 +165,7 @@ def test_metrics_are_found_by_name_and_have_a_label():
     assert [metrics.label(m) for m in ("f1", metrics.F1Score(), metrics.AUC(name="area"), metrics.accuracy, metrics.TopKCategoricalAccuracy())] == [
         "f1", "f1_score", "area", "accuracy", "top_k_categorical_accuracy",
     ]  # fmt: skip
+    assert metrics.labels(["auc", metrics.AUC("PR"), metrics.AUC(), "mse"]) == ["auc", "auc_1", "auc_2", "mse"]
     with pytest.raises(ValueError, match='unknown metric "presicion". Did you mean "precision"'):
         metrics.get("presicion")
     with pytest.raises(TypeError, match=r"write AUC\(\)"):
@@ -176,6 +177,17 @@ def test_metrics_are_found_by_name_and_have_a_label():
     ):
         with pytest.raises(ValueError, match=message):
             make()
+
+
+def test_metrics_with_options_are_their_functions(backend):
+    y, p, s = backend.asarray(YES), backend.asarray(P), backend.asarray(SCORES)
+    found = metrics.BinaryAccuracy(0.3)(y, p)
+    np.testing.assert_array_equal(backend.to_numpy(found), (P > 0.3) == (YES == 1))
+    for k in (1, 2):
+        wanted = sklearn("top_k_accuracy_score", LABELS, SCORES + 1e-6 * np.arange(K), k=k)
+        for labels in (LABELS, np.eye(K)[LABELS]):
+            assert abs(backend.to_numpy(metrics.get(f"top_{k}")(backend.asarray(labels), backend.asarray(SCORES + 1e-6 * np.arange(K)))).mean() - wanted) < 1e-15
+    assert metrics.TopKCategoricalAccuracy(4)(backend.asarray(LABELS), s).shape == (N,)
 
 
 def test_losses_are_metrics_of_probabilities(backend):

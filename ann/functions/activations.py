@@ -185,19 +185,20 @@ def mish(x: Array) -> Any:
 def gelu(x: Array, *, approximate: str | None = None) -> Any:
     """y = x·Φ(x), Φ(x) = ½·erfc(−x/√2)      dx = dy·(Φ(x) + x·φ(x)), φ(x) = e^(−x²/2)/√(2π)
 
-    approximate="tanh": y = ½x(1 + tanh u), u = √(2/π)·(x + 0.044715·x³), off by up to 4.7e-4.
+    approximate="tanh": y = ½x(1 + tanh u) = x·σ(2u), u = √(2/π)·(x + 0.044715·x³), off by up to 4.7e-4.
     Hendrycks & Gimpel 2016.
     """
     xp = namespace(x)
+    z = xp.minimum(xp.maximum(x, -50.0), 50.0)  # beyond ±50 Φ is 0 or 1, and z³ must not overflow
     if approximate is None:
         cdf = 0.5 * erfc(x * -math.sqrt(0.5))
-        z = xp.minimum(xp.maximum(x, -50.0), 50.0)  # beyond ±50 the density is 0, and z² must not overflow
         return x * cdf, lambda dy: dy * (cdf + x * (xp.exp(-0.5 * z * z) * (1.0 / math.sqrt(2.0 * math.pi))))
     if approximate != "tanh":
         raise ValueError(f'gelu: approximate is None or "tanh", {approximate!r} came')
-    c, k = math.sqrt(2.0 / math.pi), 0.044715
-    t = xp.tanh(c * (x + k * x * x * x))
-    return 0.5 * x * (1.0 + t), lambda dy: dy * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * c * (1.0 + 3.0 * k * x * x))
+    c, k = 2.0 * math.sqrt(2.0 / math.pi), 0.044715
+    v = c * (z + k * z * z * z)
+    s = sigmoid(v)
+    return x * s, lambda dy: dy * s * (1.0 + x * sigmoid(-v) * (c * (1.0 + 3.0 * k * z * z)))
 
 
 @primitive

@@ -207,7 +207,7 @@ def make_task(net: Layer, built: Built, names: list[str], loss: Any, loss_weight
     listed = {}
     for name, items in _metrics_by_output(wanted, names, list(chosen)).items():
         items = items if isinstance(items, list | tuple) else [] if items is None else [items]
-        listed[name] = [(metrics.label(item), metrics.get(item)) for item in items]
+        listed[name] = list(zip(metrics.labels(items), map(metrics.get, items), strict=True))
     weights = {name: float(value) for name, value in (by_output(loss_weights, names, "loss_weights") if loss_weights else {}).items()}
     if unknown := sorted(set(weights) - set(chosen)):
         raise ValueError(f"compile: loss_weights name {', '.join(unknown)}; the losses are {', '.join(chosen)}")
