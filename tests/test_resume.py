@@ -65,8 +65,8 @@ def listeners(folder):
     ]
 
 
-def fit(m, *callbacks, epochs=6):
-    x, y = data()
+def fit(m, *callbacks, epochs=6, rows=90):
+    x, y = data(rows)
     return m.fit(x, y, epochs=epochs, batch_size=16, validation_split=0.2, verbose=0, callbacks=callbacks)
 
 
@@ -76,18 +76,18 @@ def test_stopped_anywhere_it_resumes_to_the_bit(tmp_path, step):
 
 
 def test_resumed_equals_uninterrupted_to_the_bit(backend, tmp_path):
-    check_resume(backend, tmp_path, 7)
+    check_resume(backend, tmp_path, 7, epochs=3, rows=80)  # batches of one size: less to compile
 
 
-def check_resume(backend, tmp_path, step):
+def check_resume(backend, tmp_path, step, **keywords):
     (tmp_path / "whole").mkdir(), (tmp_path / "parts").mkdir()
     whole, parts = model(backend), model(backend)
-    expected = fit(whole, *listeners(tmp_path / "whole"))
+    expected = fit(whole, *listeners(tmp_path / "whole"), **keywords)
     backup = tmp_path / "run.safetensors"
     with pytest.raises(InterruptedError):
-        fit(parts, *listeners(tmp_path / "parts"), Stop(step), BackupAndRestore(backup, every=3))
+        fit(parts, *listeners(tmp_path / "parts"), Stop(step), BackupAndRestore(backup, every=3), **keywords)
     again = model(backend, seed=99 if backup.exists() else 0)  # the seed, too, comes from the file
-    found = fit(again, *listeners(tmp_path / "parts"), BackupAndRestore(backup, every=3))
+    found = fit(again, *listeners(tmp_path / "parts"), BackupAndRestore(backup, every=3), **keywords)
     assert everything(again) == everything(whole)
     assert found.history == expected.history and found.epoch == expected.epoch
     assert (tmp_path / "parts" / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
@@ -159,20 +159,14 @@ def kill_at_random_times(path, kills, epochs, seed):
     return out, kills
 
 
-def test_killed_at_random_times_it_ends_with_the_same_bits(tmp_path, undisturbed):
-    out, killed = kill_at_random_times(tmp_path / "run", 4, 30, seed=0)
-    assert out.split()[-1] == undisturbed() and killed >= 2
-    assert list(tmp_path.iterdir()) == []  # nor a temporary file of those that were killed
-
-
-@pytest.mark.full
-def test_killed_forty_times_it_ends_with_the_same_bits(tmp_path, undisturbed):
+@pytest.mark.parametrize(("kills", "epochs"), [(4, 30), pytest.param(40, 200, marks=pytest.mark.full)])
+def test_killed_at_random_times_it_ends_with_the_same_bits(tmp_path, undisturbed, kills, epochs):
     total, seed = 0, 0
-    while total < 40:
-        out, killed = kill_at_random_times(tmp_path / f"run-{seed}", 40 - total, 200, seed)
-        assert out.split()[-1] == undisturbed(200), f"seed {seed}"
+    while total < kills:
+        out, killed = kill_at_random_times(tmp_path / f"run-{seed}", kills - total, epochs, seed)
+        assert out.split()[-1] == undisturbed(epochs), f"seed {seed}"
         total, seed = total + killed, seed + 1
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []  # nor a temporary file of those that were killed
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)], ids=["SIGTERM", "SIGINT"])
@@ -313,14 +307,15 @@ def test_another_training_is_refused_and_the_model_stays(tmp_path):
 
 
 def test_a_backup_resumes_on_another_backend_and_says_so(backend, tmp_path):
-    stopped(tmp_path / "run")
-    m, whole = model(backend), model(backend)
+    size = {"rows": 80, "epochs": 2}
+    stopped(tmp_path / "run", **size)
+    m, whole = model(backend), model()
     if backend.name == "numpy":
-        fit(m, BackupAndRestore(tmp_path / "run"))
+        fit(m, BackupAndRestore(tmp_path / "run"), **size)
     else:
         with pytest.warns(UserWarning, match="equal to rounding"):
-            fit(m, BackupAndRestore(tmp_path / "run"))
-    fit(whole)
+            fit(m, BackupAndRestore(tmp_path / "run"), **size)
+    fit(whole, **size)
     for a, b in zip(m._tensors().values(), whole._tensors().values(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
