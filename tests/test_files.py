@@ -267,10 +267,10 @@ Y = {"class": np.arange(48) % 3, "size": X[:, :1]}
 
 
 def rich(backend=None):
-    """Schedules, a regularizer, a custom activation and layer, two outputs, shared weights, a frozen part, running values, dropout."""
+    """Schedules, regularizers, a constraint, a custom activation and layer, two outputs, shared weights, a frozen part, running values, dropout."""
     x = ann.Input(6)
     shared = ann.Dense(6, cube_root_ish, kernel_regularizer=small_weights, name="shared")
-    h = Gate(ann.Dense(6, "tanh"), strength=0.25)(shared(shared(x))) * 2.0 + x
+    h = Gate(ann.Dense(6, "tanh", kernel_regularizer=ann.L1L2(1e-4, 1e-3), kernel_constraint=ann.MaxNorm(2.0)), strength=0.25)(shared(shared(x))) * 2.0 + x
     h = ann.Dropout(0.2)(ann.BatchNormalization()(h))
     m = ann.Model(x, {"class": ann.Dense(3)(h), "size": ann.Dense(1, trainable=False)(h)}, backend=backend, seed=3, name="rich")
     rate = ann.schedules.PiecewiseConstantDecay([3, 6], [0.01, 0.005, 0.002])
@@ -344,7 +344,7 @@ def test_only_configuration_is_made_from_a_file(value):
 
 def test_whatever_a_model_can_be_made_of_is_known():
     known = set(map(id, registry.known().values()))
-    modules = (ann.layers, ann.losses, ann.optimizers, ann.schedules, ann.initializers, ann.metrics)
+    modules = (ann.layers, ann.losses, ann.optimizers, ann.schedules, ann.initializers, ann.metrics, ann.regularizers, ann.constraints)
     public = [value for module in (ann, *modules) for name, value in vars(module).items() if not name.startswith("_")]
     configurations = [value for value in public if isinstance(value, type) and dataclasses.is_dataclass(value) and value.__module__.startswith("ann.")]
     not_in_files = {"Fit", "LBFGS", "Training", "Custom"}
