@@ -52,6 +52,7 @@ class Jitted:
         if both := self.donate & self.static:
             raise ValueError(f"jit: argument {min(both)} is donated and static; an array is donated, a static argument is none")
         self.traces = 0
+        self._quick: tuple[Callable[[Any], list[Any] | None], Compiled] | None = None
         self._compiled: OrderedDict[Any, Compiled] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -78,11 +79,18 @@ class Jitted:
         return made.program
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._quick is not None and not kwargs:
+            enter, made = self._quick
+            leaves = enter(args)
+            if leaves is not None:
+                return made.result(made.execute(leaves))
         made, leaves = self._find(args, kwargs)
         if made is None:  # no arrays, or traced ones: then another trace is under way, and this function is a part of it
             return self.f(*args, **kwargs)
         if self.check:
             return self._checked(made, leaves, args, kwargs)
+        if not kwargs:
+            self._quick = (_entry(args, self.static), made)
         return made.result(made.execute(leaves))
 
     def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Compiled | None, list[Any]]:
@@ -252,6 +260,58 @@ def _builder(y: Tree, outputs: tuple[Any, ...]) -> Callable[[list[Any]], Tree]:
 
     build: Callable[[list[Any]], Tree] = eval(f"lambda v: {write(y)}", constants)
     return build
+
+
+def _entry(args: tuple[Any, ...], static: frozenset[int]) -> Callable[[Any], list[Any] | None]:
+    """The function from arguments like these to their leaves, None for arguments that are otherwise: `_flatten`, unrolled."""
+    scope: dict[str, Any] = {}
+    lines: list[str] = []
+    leaves: list[str] = []
+
+    def held(x: Any) -> str:
+        name = f"k{len(scope)}"
+        scope[name] = x
+        return name
+
+    def check(condition: str) -> None:
+        lines.append(f"    if not ({condition}): return None")
+
+    def walk(x: Any, code: str) -> None:
+        name = f"v{len(lines)}"
+        lines.append(f"    {name} = {code}")
+        if x is None or isinstance(x, bool):
+            check(f"{name} is {x}")
+        elif isinstance(x, dict):
+            check(f"type({name}) is {held(type(x))} and len({name}) == {len(x)}")
+            for key in x:
+                walk(x[key], f"{name}[{held(key)}]")
+        elif isinstance(x, list | tuple):
+            check(f"type({name}) is {held(type(x))} and len({name}) == {len(x)}")
+            for i, part in enumerate(x):
+                walk(part, f"{name}[{i}]")
+        elif type(x) in (int, float):
+            check(f"type({name}) is {type(x).__name__}")
+            leaves.append(name)
+        elif _is_data(x):
+            place = library_of(x).place_of(x)
+            where = "" if place is None else f" and {held(library_of(x).place_of)}({name}) == {held(place)}"
+            check(f"type({name}) is {held(type(x))} and {name}.shape == {held(x.shape)} and {name}.dtype == {held(x.dtype)}{where}")
+            leaves.append(name)
+        else:
+            check(f"{name} == {held(x)}" if isinstance(x, str) else f"{name} is {held(x)}")
+
+    check(f"len(args) == {len(args)}")
+    for i, x in enumerate(args):
+        if i in static:
+            name = f"v{len(lines)}"
+            lines.append(f"    {name} = args[{i}]")
+            check(f"type({name}) is {held(type(x))} and {name} == {held(x)}")
+        else:
+            walk(x, f"args[{i}]")
+    source = "\n".join(["def enter(args):", "  try:", *lines, f"    return [{', '.join(leaves)}]", "  except (KeyError, AttributeError): return None"])
+    exec(source, scope)
+    enter: Callable[[Any], list[Any] | None] = scope["enter"]
+    return enter
 
 
 class _Transparent(Exception):

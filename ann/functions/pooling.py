@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -38,15 +39,18 @@ def max_pool(x: Array, *, size: Any, strides: Any = None, padding: Any = "valid"
     padded = pad(x, pads, -math.inf)
     lengths = tuple(padded.shape[1:-1])
     view = windows(padded, size=size, strides=strides, dilations=ones)
-    shape, k = tuple(view.shape), math.prod(size)
-    flat = in_rows(view, (*shape[1 : 1 + len(size)], k, shape[-1]))
-    y = xp.max(flat, axis=-2)
+    rank = len(size)
+    y = xp.max(view, axis=tuple(range(1 + rank, 1 + 2 * rank)))
 
     def back(dy: Array) -> Array:
-        first = xp.argmax(flat, axis=-2, keepdims=True)
-        places = xp.reshape(xp.arange(k, dtype=first.dtype, device=device(first)), (k, 1))
-        dflat = xp.astype(first == places, dy.dtype) * xp.expand_dims(dy, axis=-2)
-        return crop(fold(in_rows(dflat, shape[1:]), shape=lengths, strides=strides, dilations=ones), pads)
+        xp = namespace(padded, dy)
+        parts, taken = [], xp.zeros_like(y, dtype=xp.bool)
+        for place in itertools.product(*map(range, size)):  # the entries of a window, in reading order
+            here = (view[(slice(None),) * (1 + rank) + place + (slice(None),)] == y) & ~taken
+            parts.append(dy * xp.astype(here, dy.dtype))
+            taken = taken | here
+        spread = in_rows(xp.stack(parts, axis=-2), tuple(view.shape[1:]))
+        return crop(fold(spread, shape=lengths, strides=strides, dilations=ones), pads)
 
     return y, back
 

@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from backends.numpy import scalars
+from backends.numpy.pack import pack
 from backends.program.passes import ELEMENTWISE, simplify
 from backends.program.program import Instruction, Program, Ref, call, size
 from backends.program.promotion import FLOATING
@@ -29,6 +31,7 @@ from backends.wrapped import join_key
 
 Array = Any
 CHUNK = 1 << 14  # entries of one operand in a block of rows
+FEW = 32  # entries that an elementwise extreme of slices is taken of
 LINE = 64  # bytes: buffers begin at cache lines
 REDUCTIONS = {"sum": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multiply, "any": np.logical_or, "all": np.logical_and}
 VIEWS = ("reshape", "permute_dims", "broadcast_to", "get_item", "windows")
@@ -38,13 +41,14 @@ class NumPyRun:
     """What runs a Program on NumPy arrays. It may be called from several threads: each call in progress has its own buffers."""
 
     def __init__(self, program: Program):
-        self.program = simplify(program)
+        self.program = pack(simplify(program))
         self.source, self.constants = Writer(self.program).source()
         scope = dict(self.constants)
         exec(compile(self.source, "<program>", "exec"), scope)
         self._make = scope["make"]
         self._idle: list[Any] = []
         self._donated = sorted(set(self.program.donated.values()))
+        self._others = [place for place in range(len(self.program.inputs)) if place not in self._donated]
         self._last: list[Any] = [None] * len(self._donated)
         self._roots: set[int] = set()
 
@@ -71,19 +75,19 @@ class NumPyRun:
                 break
         if fresh:
             arrays = list(arrays)
-            seen: set[int] = set()
+            seen: dict[int, list[Array]] = {}
             for k, place in enumerate(self._donated):
                 x = arrays[place]
-                if type(x) is not np.ndarray or not x.flags.writeable or id(_root(x)) in seen:
+                if type(x) is not np.ndarray or not x.flags.writeable or any(np.may_share_memory(x, y) for y in seen.get(id(_root(x)), ())):
                     x = arrays[place] = np.array(x, copy=True, order="C")
-                seen.add(id(_root(x)))
+                seen.setdefault(id(_root(x)), []).append(x)
                 last[k] = x
-            self._roots = seen
+            self._roots = set(seen)
         roots = self._roots
-        for place, x in enumerate(arrays):
-            if place not in self._donated and id(_root(x)) in roots:
+        for place in self._others:
+            if id(_root(arrays[place])) in roots:
                 arrays = list(arrays)
-                arrays[place] = np.array(x, copy=True)
+                arrays[place] = np.array(arrays[place], copy=True)
         return arrays
 
     def explain(self) -> str:
@@ -92,8 +96,8 @@ class NumPyRun:
 
 
 def _root(x: Any) -> Any:
-    while getattr(x, "base", None) is not None:
-        x = x.base
+    while (base := getattr(x, "base", None)) is not None:
+        x = base
     return x
 
 
@@ -117,10 +121,10 @@ class Line:
     leading axis may then be replaced by blocks of them; the others are broadcast along it.
     """
 
-    __slots__ = ("reads", "rowed", "rows", "template", "writes")
+    __slots__ = ("optional", "reads", "rowed", "rows", "template", "writes")
 
-    def __init__(self, template: str, writes: list[Value], reads: list[Value], rows: int = 0):
-        self.template, self.writes, self.reads, self.rows = template, writes, reads, rows
+    def __init__(self, template: str, writes: list[Value], reads: list[Value], rows: int = 0, optional: bool = False):
+        self.template, self.writes, self.reads, self.rows, self.optional = template, writes, reads, rows, optional
         axes = max((v.sample.ndim for v in (*writes, *reads)), default=0)
         reduced = bool(writes) and writes[0].sample.ndim < axes
         self.rowed = [rows > 0 and v.sample.shape[:1] == (rows,) and (v.sample.ndim == axes or (reduced and v is writes[0])) for v in (*writes, *reads)]
@@ -142,6 +146,7 @@ class Writer:
         self.constants: dict[str, Any] = {"np": np, "empty": np.empty, "buffer": _buffer}
         self.values: dict[int, Value] = {}
         self.numbers: dict[int, Any] = {}  # uniform arrays: ref → number
+        self.scalars: dict[int, str] = {}  # 0-d values that are Python floats: ref → name
         self.head: list[str] = []  # the lines of make
         self.lines: list[Line] = []
         self.sizes: list[int] = []  # bytes of each buffer
@@ -149,6 +154,7 @@ class Writer:
         self.buffer_of: dict[int, int] = {}  # root → buffer
         self.last_use: dict[int, int] = {}
         self.made = 0
+        self.kept: list[str] = []  # names of make that run assigns
         self._where_it_dies()
 
     # --------------------------------------------------------------------------------------------- names and memory
@@ -177,19 +183,86 @@ class Writer:
                 last[root[y]] = len(p.body)
         self.root_of, self.last_use = root, last
         self.results = {y for y in p.outputs if type(y) is Ref}
+        self.held: dict[Ref, Ref] = {}  # a pack's result → the pack of donated inputs in whose memory it is written
+        self.given: dict[int, str] = {}  # place among the outputs → the view of a held pack that is given out
+        self.packs: dict[Ref, list[tuple[int, int, int]]] = {}  # pack of donated inputs → (output, input, where it starts)
+        self._find_held()
+        packed = {p.inputs[place] for views in self.packs.values() for _, place, _ in views}
         self.taken: dict[int, int] = {}  # result → the donated input in whose memory it is written
         for n, i in enumerate(p.body):
             for out in i.outs:
                 for k, place in p.donated.items():
                     x = p.inputs[place]
-                    if p.outputs[k] == out and i.name in ELEMENTWISE and i.name != "where" and last.get(x, -1) <= n:
+                    if p.outputs[k] == out and x not in packed and i.name in ELEMENTWISE and i.name != "where" and last.get(x, -1) <= n:
                         self.taken[out] = x
+
+    def _find_held(self) -> None:
+        """Packs of donated inputs whose results are given out again as such a pack: their memory stays from call to call.
+
+        What is given out are views of it. Where the next call brings these very views back, nothing is copied.
+        """
+        p = self.program
+        maker = {out: i for i in p.body for out in i.outs}
+        place_of = {r: k for k, r in enumerate(p.inputs)}
+        last = {r: n for n, i in enumerate(p.body) for r in i.reads}
+
+        def through_reshape(r: Ref) -> Ref:
+            return maker[r].args[0] if r in maker and maker[r].name == "reshape" else r
+
+        def source(k: int) -> tuple[Ref, int] | None:
+            """(pack, start) of output k, where it is a slice of one."""
+            i = maker.get(through_reshape(p.outputs[k]))
+            if i is None or i.name != "get_item" or i.args[1] or not isinstance(i.static["key"], tuple) or len(i.static["key"]) != 1:
+                return None
+            return i.args[0], i.static["key"][0].start
+
+        given = {place: (k, source(k)) for k, place in p.donated.items()}
+        for n, i in enumerate(p.body):
+            if i.name != "concat" or i.static["axis"] != 0 or len(p.values[i.outs[0]].shape) != 1 or last.get(i.outs[0], -1) < n:
+                continue
+            places = [place_of.get(through_reshape(r)) for r in i.args[0]]
+            starts = [sum(size(p.values[r]) for r in i.args[0][:k]) for k in range(len(places))]
+            found = [given.get(place) if place is not None else None for place in places]
+            if not all(f is not None and f[1] is not None for f in found):
+                continue
+            results = {f[1][0] for f in found}  # type: ignore[index]
+            if len(results) != 1 or [f[1][1] for f in found] != starts:  # type: ignore[index]
+                continue
+            (result,) = results
+            made = maker.get(result)
+            if made is None or made.name not in ELEMENTWISE or made.name == "where" or p.values[result] != p.values[i.outs[0]]:
+                continue
+            if last[i.outs[0]] <= p.body.index(made) and all(last[p.inputs[place]] <= n for place in places):  # type: ignore[index]
+                self.held[result] = i.outs[0]
+                self.packs[i.outs[0]] = [(f[0], place, start) for f, place, start in zip(found, places, starts, strict=True)]  # type: ignore[index,misc]
+
+    def hold(self, i: Instruction) -> None:
+        """A held pack: made, with its views, where the arguments are not the views that were given out last."""
+        pack, spec = i.outs[0], self.specs[i.outs[0]]
+        name, d = f"h{pack}", self.constant(np.dtype(spec.dtype), "d")
+        names = []
+        lines = [f"{name} = empty({spec.shape}, {d})"]
+        for k, place, start in self.packs[pack]:
+            shape = self.specs[self.program.inputs[place]].shape
+            view = f"g{k}"
+            names.append(view)
+            lines.append(f"{view} = {name}[{start}:{start + math.prod(shape)}].reshape({shape}); {view}[...] = x{place}")
+            self.given[k] = view
+        self.head += [f"{part} = None" for part in (name, *names)]
+        self.kept += [name, *names]
+        different = " or ".join(f"x{place} is not g{k}" for k, place, _ in self.packs[pack])
+        self.lines.append(Line(f"if {different}:", [], []))
+        self.lines += [Line("    " + line, [], []) for line in lines]
+        self.values[pack] = Value(name, np.empty(spec.shape, spec.dtype), int(pack), True)
 
     def storage(self, out: Ref) -> Value:
         """Memory for a value that an instruction is about to make."""
         spec = self.specs[out]
         sample = np.empty(spec.shape, spec.dtype)
-        if out in self.taken:
+        if out in self.held:
+            pack = self.values[self.held[out]]
+            value = Value(pack.name, sample, pack.root, True, pack.home)
+        elif out in self.taken:
             held = self.values[self.taken[out]]
             value = Value(held.name, sample, held.root, True, held.home)
         elif out in self.results:
@@ -223,13 +296,15 @@ class Writer:
         """A view of a value: written into make where its memory is planned, into run where it comes with the call."""
         y = Value(name, sample, x.root, x.local, x.home)
         if x.local:
-            self.lines.append(Line("{0} = " + code.format("{1}"), [y], [x]))
+            self.lines.append(Line("{0} = " + code.format("{1}"), [y], [x], optional=True))
         else:
             self.head.append(f"{name} = {code.format(x.name)}")
         return y
 
     def operand(self, x: Any, dtype: str | None = None, shape: tuple[int, ...] | None = None) -> Value:
         """What an instruction reads: a value, or a Python number as a 0-d array of the dtype that it takes."""
+        if type(x) is Ref:
+            self.settle(x)
         if type(x) is Ref and x in self.values:
             return self.values[x]
         if type(x) is Ref:  # uniform
@@ -241,8 +316,39 @@ class Writer:
         self.constants.setdefault(key, array)
         return Value(key, array, -(1 << 40), False)
 
+    def scalar(self, i: Instruction) -> bool:
+        """0-d arithmetic as Python floats, which a NumPy call costs tens of; rounded where an array or a result takes it."""
+        out = self.specs[i.outs[0]]
+        if len(i.outs) > 1 or out.shape != () or out.dtype not in ("float32", "float64") or i.name not in scalars.FUNCTIONS:
+            return False
+        if any(type(x) is Ref and (self.specs[x].shape != () or self.specs[x].dtype not in ("float32", "float64", "int32", "int64")) for x in i.args):
+            return False
+
+        def number(x: Any) -> str:
+            if type(x) is not Ref or x in self.numbers:
+                return self.constant(float(self.numbers[x] if type(x) is Ref else x), "n")
+            if x not in self.scalars:
+                v = self.values[x]
+                self.scalars[x] = f"s{x}"
+                self.lines.append(Line(f"s{x} = {{0}}.item()", [], [v]))
+            return self.scalars[x]
+
+        code = scalars.FUNCTIONS[i.name].format(*map(number, i.args))
+        self.constants.update(scalars.SAFE)
+        name = self.scalars[i.outs[0]] = f"s{i.outs[0]}"
+        self.lines.append(Line(f"{name} = {code}", [], []))
+        return True
+
+    def settle(self, x: Ref) -> None:
+        """A Python float as a 0-d array, where an array is wanted."""
+        if x in self.scalars and x not in self.values:
+            y = self.storage(x)
+            self.lines.append(Line(f"{{0}}[()] = {self.scalars[x]}", [y], []))
+
     def solid(self, x: Any) -> Value:
         """An operand in its full shape."""
+        if type(x) is Ref:
+            self.settle(x)
         return self.operand(x, shape=self.specs[x].shape) if type(x) is Ref and x not in self.values else self.operand(x)
 
     # --------------------------------------------------------------------------------------------- the source
@@ -256,17 +362,21 @@ class Writer:
         for root, n in self.last_use.items():
             dying.setdefault(n, []).append(root)
         for n, i in enumerate(p.body):
-            self.now = n
             self.write(i)
             for root in dying.get(n, ()):
                 if root in self.buffer_of:
                     self.free.append(self.buffer_of.pop(root))
+        for y in p.outputs:
+            if type(y) is Ref:
+                self.settle(y)
         ends, given = self.results_lines()
         self.constants["sizes"] = tuple(self.sizes)
+        self.drop_views(" ".join((*ends, *given)))
         body = [*self.blocks(), *ends]
         text = ["def make():", "    store = [empty(n + 64, 'uint8') for n in sizes]"]
         text += [f"    {line}" for line in self.head]
-        text += [f"    def run({', '.join(names)}):", *(f"        {line}" for line in body), f"        return [{', '.join(given)}]", "    return run"]
+        kept = [f"        nonlocal {', '.join(self.kept)}"] if self.kept else []
+        text += [f"    def run({', '.join(names)}):", *kept, *(f"        {line}" for line in body), f"        return [{', '.join(given)}]", "    return run"]
         return "\n".join(text) + "\n", self.constants
 
     def results_lines(self) -> tuple[list[str], list[str]]:
@@ -276,6 +386,8 @@ class Writer:
         for k, y in enumerate(p.outputs):
             if type(y) is not Ref:
                 given.append(self.constant(y))
+            elif k in self.given:
+                given.append(self.given[k])
             elif y in p.inputs or y in self.taken or (y in self.values and self.values[y].name == f"y{y}"):
                 given.append(self.values[y].name)
             elif k in p.donated and self.root_of[y] not in p.inputs and p.inputs[p.donated[k]] not in self.taken.values():
@@ -286,6 +398,16 @@ class Writer:
                 copies.append(f"o{k} = np.array({self.solid(y).name}, copy=True, order='C')")
                 given.append(f"o{k}")
         return copies + writes, given
+
+    def drop_views(self, ends: str) -> None:
+        """Views that nothing uses are not made."""
+        used = {v.name for v in self.values.values() if v.name in ends}
+        kept = []
+        for line in reversed(self.lines):
+            if not line.optional or line.writes[0].name in used:
+                kept.append(line)
+                used.update(v.name for v in (*line.reads, *(() if line.optional else line.writes)))
+        self.lines = kept[::-1]
 
     def blocks(self) -> list[str]:
         """The lines, with runs that treat the rows of large arrays alike put into a loop over blocks of rows."""
@@ -340,6 +462,11 @@ class Writer:
     # --------------------------------------------------------------------------------------------- instructions
 
     def write(self, i: Instruction) -> None:
+        if self.scalar(i):
+            return
+        if i.outs[0] in self.packs:
+            self.hold(i)
+            return
         if i.name == "full":
             self.numbers[i.outs[0]] = i.args[0]
             return
@@ -457,6 +584,9 @@ class Writer:
             return False
         if i.name in ("max", "min") and 0 in shape:
             return False
+        if i.name in ("max", "min") and len(shape) - 1 not in axes and math.prod(shape[a] for a in axes) <= FEW and size(out) > 512:
+            self.slices(i, x, axes, keep)
+            return True
         y = self.storage(i.outs[0])
         n, rest = math.prod(shape[: len(axes)]), math.prod(shape[len(axes) :])
         floating = out.dtype in ("float32", "float64")
@@ -473,6 +603,31 @@ class Writer:
             where = self.rows(x) if 0 not in axes and out.shape[:1] == shape[:1] else 0
             self.lines.append(Line(f"{u}({{1}}, {axis}, None, {{0}}, {keep})", [y], [x], where))
         return True
+
+    def slices(self, i: Instruction, x: Value, axes: tuple[int, ...], keep: bool) -> None:
+        """The extreme over short axes, one axis after the other, as an elementwise extreme of slices: long inner loops."""
+        u = self.constant(REDUCTIONS[i.name], "u_")
+        for number, axis in enumerate(axes):
+            k = x.sample.shape[axis]
+            lead = (slice(None),) * axis
+            last = number == len(axes) - 1
+            shape = (*x.sample.shape[:axis], 1, *x.sample.shape[axis + 1 :])
+            if last:
+                y = self.storage(i.outs[0])
+                y = y if y.sample.shape == shape else self.flat(y, shape)
+            else:
+                y = self.scratch(shape, x.sample.dtype)
+            parts = [self.part(x, (*lead, slice(q, q + 1))) for q in range(k)]
+            if k == 1:
+                self.lines.append(Line("{0}[...] = {1}", [y], parts))
+            for q in range(1, k):
+                self.lines.append(Line(f"{u}({{1}}, {{2}}, out={{0}})", [y], [y if q > 1 else parts[0], parts[q]]))
+            x = y
+
+    def part(self, x: Value, key: tuple[Any, ...]) -> Value:
+        """A slice of a value."""
+        self.made += 1
+        return self.view(x, f"{{}}[{self.constant(key)}]", x.sample[key], f"p{self.made}")
 
     def flat(self, x: Value, shape: tuple[int, ...]) -> Value:
         """The same contiguous memory in another shape."""
@@ -504,7 +659,7 @@ class Writer:
     def viewed(self, i: Instruction) -> bool:
         if i.args[0] in self.numbers or (i.name == "get_item" and i.args[1]):
             return False
-        x, out = self.values[i.args[0]], self.specs[i.outs[0]]
+        x, out = self.solid(i.args[0]), self.specs[i.outs[0]]
         name = f"w{i.outs[0]}"
         if i.name == "permute_dims":
             axes = i.static["axes"]
@@ -542,9 +697,7 @@ class Writer:
         for r, part in zip(i.args[0], parts, strict=True):
             n = self.specs[r].shape[axis]
             if n:
-                key = (slice(None),) * axis + (slice(start, start + n),)
-                self.made += 1
-                place = self.view(y, f"{{}}[{self.constant(key)}]", y.sample[key], f"p{self.made}")
+                place = self.part(y, (slice(None),) * axis + (slice(start, start + n),))
                 self.lines.append(Line("{0}[...] = {1}", [place], [part]))
             start += n
         return True
@@ -573,10 +726,8 @@ class Writer:
             target = y if axis == 0 else self.scratch(full, out.dtype)
             self.lines.append(Line("{0}.fill(0)", [target], []))
             for q in range(k):
-                self.made += 1
-                key = (slice(None),) * (1 + axis) + (slice(q * d, q * d + (o - 1) * s + 1, s),)
-                place = self.view(target, f"{{}}[{self.constant(key)}]", target.sample[key], f"p{self.made}")
-                part = self.view(x, f"{{}}[..., {q}, :]", x.sample[..., q, :], f"q{self.made}")
+                place = self.part(target, (slice(None),) * (1 + axis) + (slice(q * d, q * d + (o - 1) * s + 1, s),))
+                part = self.part(x, (..., q, slice(None)))
                 self.lines.append(Line("u_add({1}, {2}, {0})", [place], [place, part]))
             x = target
         return True

@@ -257,8 +257,7 @@ class Jax:
         self.jax = jax
         params = jax.tree.map(jnp.asarray, ours.start)
         self.x, self.y = jnp.asarray(ours.x), jnp.asarray(ours.y)
-        moving = {"mean": jnp.zeros(64), "var": jnp.ones(64)}
-        state = {"norm_1": moving, "norm_2": dict(moving)} if number == 6 else {}
+        state = {name: {"mean": jnp.zeros(64), "var": jnp.ones(64)} for name in ("norm_1", "norm_2")} if number == 6 else {}
         zeros = jax.tree.map(jnp.zeros_like, params)
         self.all = (params, state, {"m": zeros, "v": jax.tree.map(jnp.zeros_like, params), "t": jnp.zeros((), jnp.int32)})
 

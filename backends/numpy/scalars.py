@@ -1,0 +1,49 @@
+"""0-d arithmetic on Python floats, with the results that arrays have: no exception for 1/0, log 0 or an overflow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+
+def divide(a: float, b: float) -> float:
+    if b:
+        return a / b
+    return math.nan if a == 0 or a != a else math.copysign(math.inf, a) * math.copysign(1.0, b)
+
+
+def _safe(f: Callable[[float], float], overflow: float, outside: float) -> Callable[[float], float]:
+    """f, with the value that it has beyond its domain and where it overflows."""
+
+    def safe(x: float) -> float:
+        try:
+            return f(x)
+        except OverflowError:
+            return overflow
+        except ValueError:
+            return outside
+
+    return safe
+
+
+def log(x: float) -> float:
+    return math.log(x) if x > 0 else -math.inf if x == 0 else math.nan
+
+
+def maximum(a: float, b: float) -> float:
+    return a if a != a or a >= b else b
+
+
+def minimum(a: float, b: float) -> float:
+    return a if a != a or a <= b else b
+
+
+SAFE = {
+    "divide": divide, "log": log, "exp": _safe(math.exp, math.inf, math.nan), "expm1": _safe(math.expm1, math.inf, math.nan),
+    "sqrt": _safe(math.sqrt, math.inf, math.nan), "cos": _safe(math.cos, math.nan, math.nan), "sin": _safe(math.sin, math.nan, math.nan),
+    "maximum": maximum, "minimum": minimum,
+}  # fmt: skip
+FUNCTIONS = {
+    "add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "negative": "-{}", "divide": "divide({}, {})", "astype": "float({})",
+    "maximum": "maximum({}, {})", "minimum": "minimum({}, {})", **{name: f"{name}({{}})" for name in ("exp", "expm1", "log", "sqrt", "cos", "sin")},
+}  # fmt: skip
