@@ -80,10 +80,10 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._quick is not None and not kwargs:
-            enter, made = self._quick
-            leaves = enter(args)
-            if leaves is not None:
-                return made.result(made.execute(leaves))
+            enter, last = self._quick
+            entered = enter(args)
+            if entered is not None:
+                return last.result(last.execute(entered))
         made, leaves = self._find(args, kwargs)
         if made is None:  # no arrays, or traced ones: then another trace is under way, and this function is a part of it
             return self.f(*args, **kwargs)

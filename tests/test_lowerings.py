@@ -105,6 +105,16 @@ def sliced(xp, pool, ints, index, k):
     return [x[::2, ...], x[-1:, ...], x[..., None], x[0, ...], x[::-1, ...], x[1:, ...]][k[1] % 6]
 
 
+def pieces_back(xp, pool, ints, index, k):
+    x = pick(pool, k[0], lambda x: x.ndim >= 2 and x.shape[-1] >= 3)
+
+    def parts(x):
+        xp = ann.namespace(x)
+        return xp.sum(x[..., 0] * 2.0 + x[..., 2] * x[..., 1], dtype=x.dtype) + xp.sum(x[..., 1:3] ** 2, dtype=x.dtype)
+
+    return ann.vjp(parts, x)[1](xp.ones((), dtype=x.dtype))
+
+
 def rebound(xp, pool, ints, index, k):
     x = xp.asarray(pick(pool, k[0], lambda x: x.ndim >= 1 and x.shape[0] > 0), copy=True)
     if k[1] % 2:
@@ -143,7 +153,7 @@ STEPS = {
     **{name: unary(name) for name in ("exp", "expm1", "log1p", "sin", "cos", "tanh", "atan", "asinh", "abs", "negative", "square", "floor", "sign")},
     **{name: binary(name) for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "atan2", "hypot", "logaddexp")},
     **{name: reduction(name) for name in ("sum", "mean", "max", "min")},
-    "matmul": matmul, "product_back": product_back, "sliced": sliced, "rebound": rebound, "where": where, "rows": chosen_rows, "onehot": onehot, "folded": folded,
+    "matmul": matmul, "product_back": product_back, "sliced": sliced, "rebound": rebound, "pieces back": pieces_back, "where": where, "rows": chosen_rows, "onehot": onehot, "folded": folded,
     "scaled": lambda xp, pool, ints, index, k: pick(pool, k[0]) * (k[1] % 7 - 3.0),
     "scaled by 0-d": lambda xp, pool, ints, index, k: pick(pool, k[0]) * pick(pool, k[1], lambda x: x.ndim == 0),
     "power": lambda xp, pool, ints, index, k: xp.tanh(pick(pool, k[0])) ** [2, 3, 2.0][k[1] % 3],
@@ -188,7 +198,7 @@ def test_a_random_program_by_every_lowering(lowering, seed):
         assert first_difference(program, [np.array(x) for x in arrays]) == ""
 
 
-@pytest.mark.parametrize("name", ["settle", "fold", "share", "simplify"])
+@pytest.mark.parametrize("name", ["settle", "fold", "share", "assemble", "simplify"])
 @pytest.mark.parametrize("seed", range(0, PROGRAMS, 6))
 def test_a_pass_keeps_the_meaning(name, seed):
     f, arrays, _ = draw(seed)
@@ -196,7 +206,7 @@ def test_a_pass_keeps_the_meaning(name, seed):
         program = jit(f).trace(*arrays)
         after = getattr(passes, name)(program)
         agree(after.run(arrays), program.run(arrays), arrays[0].dtype.name)
-        assert len(after.body) <= len(program.body) or name in ("settle", "simplify")
+        assert len(after.body) <= len(program.body) or name in ("settle", "assemble", "simplify")
 
 
 def test_aliasing_inputs_are_told_apart_when_one_is_donated():

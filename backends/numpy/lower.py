@@ -702,6 +702,17 @@ class Writer:
             start += n
         return True
 
+    def set_item(self, i: Instruction) -> bool:
+        x, value, arrays = i.args
+        if arrays or (type(value) is Ref and self.specs[value].dtype != self.specs[i.outs[0]].dtype):
+            return False
+        base = None if x in self.numbers else self.solid(x)
+        part = self.operand(value, self.specs[i.outs[0]].dtype)
+        y = self.storage(i.outs[0])
+        self.lines.append(Line(f"{{0}}.fill({self.numbers[x]!r})", [y], []) if base is None else Line("{0}[...] = {1}", [y], [base]))
+        self.lines.append(Line(f"{{0}}[{self.constant(join_key(i.static['key'], []))}] = {{1}}", [y], [part]))
+        return True
+
     def fold(self, i: Instruction) -> bool:
         shape, strides, dilations = i.static["shape"], i.static["strides"], i.static["dilations"]
         x, out = self.solid(i.args[0]), self.specs[i.outs[0]]
@@ -745,7 +756,7 @@ class Writer:
 
 WRITERS: dict[str, Callable[[Writer, Instruction], bool]] = {
     **dict.fromkeys(VIEWS, Writer.viewed), **dict.fromkeys(REDUCTIONS, Writer.reduction), "astype": Writer.astype, "where": Writer.where,
-    "matmul": Writer.matmul, "concat": Writer.concat, "fold": Writer.fold, "argmax": Writer.argmax, "argmin": Writer.argmax,
+    "matmul": Writer.matmul, "concat": Writer.concat, "set_item": Writer.set_item, "fold": Writer.fold, "argmax": Writer.argmax, "argmin": Writer.argmax,
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
     settle      one name for one thing: means are sums, squares products, x.T a permutation; what does nothing goes
     fold        what depends on no input is computed now
+    assemble    zeros with values set at places, added up, are pieces side by side: what the pullbacks of slices leave
     share       the same call on the same values is made once
     Program.with_body drops what nothing reads
 """
@@ -24,7 +25,7 @@ SMALL = 1024  # entries of a constant that is kept in the program
 
 def simplify(program: Program) -> Program:
     """The program after all passes."""
-    for step in (inlined, settle, fold, share):
+    for step in (inlined, settle, fold, share, assemble):
         program = step(program)
     return program
 
@@ -391,6 +392,84 @@ def _hashable(x: Any) -> bool:
     return True
 
 
+# ----------------------------------------------------------------------------------------------------------- assemble
+
+
+def assemble(program: Program) -> Program:
+    """Σ of zeros with xᵢ at places that do not overlap along one axis → concat of the xᵢ, zeros in the gaps.
+
+    q, k, v = x[:, 0], x[:, 1], x[:, 2] give dx = (0 with dq at 0) + (0 with dk at 1) + (0 with dv at 2).
+    """
+    w = _Writer(program)
+    zero = {i.outs[0] for i in program.body if i.name == "full" and i.args[0] == 0}
+    pieces: dict[int, tuple[int, list[tuple[int, int, Ref]]]] = {}  # ref → (axis, [(start, stop, x)])
+    for i in program.body:
+        out = i.outs[0]
+        w.keep(i)
+        if i.name == "set_item" and i.args[0] in zero and type(i.args[1]) is Ref and not i.args[2]:
+            found = _one_axis(i.static["key"], w.values[out].shape)
+            if found is not None and w.values[i.args[1]].dtype == w.values[out].dtype:
+                axis, start, stop = found
+                shape = (*w.values[out].shape[:axis], stop - start, *w.values[out].shape[axis + 1 :])
+                if size(w.values[i.args[1]]) == math.prod(shape):
+                    pieces[out] = axis, [(start, stop, i.args[1])]
+        elif i.name == "add" and all(type(x) is Ref and x in pieces for x in i.args):
+            (axis, a), (other, b) = (pieces[x] for x in i.args)
+            joined = sorted(a + b, key=lambda piece: piece[0])
+            if axis == other and all(p[1] <= q[0] for p, q in zip(joined, joined[1:], strict=False)):
+                pieces[out] = axis, joined
+                w.renamed[out] = _side_by_side(w, i, axis, joined)
+    body = [replace(i, args=tuple(w.now(x) for x in i.args)) for i in w.body]
+    return replace(program, values=tuple(w.values)).with_body(body, [w.now(x) for x in program.outputs])
+
+
+def _one_axis(key: Any, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """(axis, start, stop) of a basic key that takes the whole of every other axis; None of other keys."""
+    parts = list(key) if isinstance(key, tuple) else [key]
+    if any(part is None for part in parts):
+        return None
+    if Ellipsis in [part for part in parts if part is Ellipsis]:
+        place = next(n for n, part in enumerate(parts) if part is Ellipsis)
+        parts[place : place + 1] = [slice(None)] * (len(shape) - len(parts) + 1)
+    found = None
+    for axis, part in enumerate(parts):
+        n = shape[axis]
+        if isinstance(part, slice):
+            start, stop, step = part.indices(n)
+            if (start, stop, step) == (0, n, 1):
+                continue
+            if step != 1 or stop <= start:
+                return None
+        elif type(part) is int:
+            start, stop = part % n, part % n + 1
+        else:
+            return None
+        if found is not None:
+            return None
+        found = axis, start, stop
+    return found
+
+
+def _side_by_side(w: _Writer, i: Instruction, axis: int, pieces: list[tuple[int, int, Ref]]) -> Ref:
+    out = _out(w, i)
+    parts, end = [], 0
+
+    def shape(n: int) -> tuple[int, ...]:
+        return (*out.shape[:axis], n, *out.shape[axis + 1 :])
+
+    def gap(n: int) -> None:
+        if n:
+            static = {"shape": shape(n), "dtype": _dtype(w, out.dtype), "device": w.program.device}
+            parts.append(w.add(i, "full", (0,), static, Spec(shape(n), out.dtype)))
+
+    for start, stop, x in pieces:
+        gap(start - end)
+        parts.append(_reshaped(w, i, x, shape(stop - start)))
+        end = stop
+    gap(out.shape[axis] - end)
+    return w.add(i, "concat", (parts,), {"axis": axis}, out)
+
+
 # --------------------------------------------------------------------------------------------------- what others ask for
 
 ELEMENTWISE = frozenset(
@@ -402,4 +481,4 @@ ELEMENTWISE = frozenset(
 )
 
 
-__all__ = ["COMMUTATIVE", "ELEMENTWISE", "fold", "inlined", "settle", "share", "simplify"]
+__all__ = ["COMMUTATIVE", "ELEMENTWISE", "assemble", "fold", "inlined", "settle", "share", "simplify"]
