@@ -23,8 +23,8 @@ def picture(options: argparse.Namespace, name: str, draw: Callable[[], Any]) -> 
     """Write the figure that `draw` makes to the folder; without matplotlib, say what to install."""
     try:
         figure = draw()
-    except ImportError as error:
-        print(f"no picture {name}: {error}")
+    except ImportError:
+        print(f"no picture {name}: it needs matplotlib, pip install 'ann-array-api[plot]'")
         return
     options.out.mkdir(parents=True, exist_ok=True)
     figure.savefig(options.out / f"{name}.png")

@@ -344,6 +344,19 @@ def test_the_graph_of_dicts_of_inputs_and_outputs(backend):
     draw(figure)
 
 
+def test_the_graph_of_a_functional_model_is_the_one_that_was_written():
+    a, b = ann.Input((4,)), ann.Input((3,))
+    shared = ann.Dense(5)
+    h, k = shared(ann.Dense(6)(a)), shared(ann.Dense(6)(b))
+    m = ann.Model([a, b], (ann.Dense(2)(ann.Concatenate()([h, k])), ann.Add()([h, k])), seed=0)
+    found, boxes = edges(m)
+    assert found == (
+        chain("input 0", "dense", "dense_1", "concatenate", "dense_3", "output 0") | chain("input 1", "dense_2", "dense_1", "add", "output 1")
+    )
+    assert sum(box.parameters for box in boxes) == sum(p.size for p in ann.tree.leaves(m.params))
+    draw(ann.plot.model(m))
+
+
 @pytest.mark.parametrize("depth", [1, 4])
 def test_the_boxes_of_a_graph_do_not_touch(depth):
     wide = ann.Dense(4, name="a_layer_with_a_long_name")

@@ -66,10 +66,10 @@ class _Watch(_Run):
         self.seen: set[str] = set()
 
     def whole(self, x: Any) -> Any:
-        entered = tree.fill(x, [self._own(leaf, self._box([path or "input", _shape(leaf)], "end")) for path, leaf in tree.flatten(x).items()])
+        entered = tree.fill(x, [self._own(leaf, self._box([_end("input", path), _shape(leaf)], "end")) for path, leaf in tree.flatten(x).items()])
         y = self.output(entered)
         for path, leaf in tree.flatten(y).items():
-            self._box([path or "output", _shape(leaf)], "end").sources = self._behind(leaf)
+            self._box([_end("output", path), _shape(leaf)], "end").sources = self._behind(leaf)
         return y
 
     def call(self, layer: Layer, path: str, x: Any, training: bool) -> Any:
@@ -117,6 +117,11 @@ class _Watch(_Run):
                 met.add(id(node))
                 waiting += [parent for parent, _ in node.parents]
         return found
+
+
+def _end(kind: str, path: str) -> str:
+    """The title of an input or an output: its key, or its number in a tuple."""
+    return f"{kind} {path}".strip() if not path or path.isdigit() else path
 
 
 def _size(x: Any) -> int:
