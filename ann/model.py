@@ -646,13 +646,27 @@ class Model:
         x, targets, _ = self._parts(x, y, None, None, on_disk=False)
         return backpropagate(self._need_task("backprop", y), *self._now[:2], x, targets)
 
-    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
-        """Print the layers: path, class, shape of the output, number of parameters."""
+    def summary(self, print_fn: Callable[[str], Any] = print, *, batch_size: int = 1) -> None:
+        """Print the layers: path, class, shape of the output, number of parameters; the cost of an inference on so many examples."""
         self._must_be_built("summary")
         title, lines, total = self._layers()
         widths = [max(len(line[i]) for line in lines) for i in range(3)]
         for line in (title, *(f"  {a:<{widths[0]}}   {b:<{widths[1]}}   {c:>{widths[2]}}" for a, b, c in lines), total):
             print_fn(line)
+        program = self.program(batch_size)
+        print_fn(f"inference on {batch_size}: {program.flops:,} FLOPs, {program.bytes:,} bytes of activations")
+
+    def program(self, batch_size: int = 1) -> backends.Program:
+        """What inference on so many examples computes, as a list of instructions: print it. Nothing is computed."""
+        self._must_be_built("program")
+        net = self.net
+
+        def like(a: Array) -> backends.Spec:
+            return backends.Spec(tuple(a.shape), str(a.dtype).rpartition(".")[2])
+
+        x = tree.map(lambda i: backends.Spec((batch_size, *i.shape), i.dtype or self.dtype), self._input)
+        params, state = (tree.map(like, values) for values in self._now[:2])
+        return backends.jit(lambda params, state, x: _Run(net, params, state).output(x)).trace(params, state, x)  # type: ignore[no-any-return]
 
     def _layers(self) -> tuple[str, list[tuple[str, str, str]], str]:
         """A title, a head and a line for each layer, the number of parameters."""

@@ -4,7 +4,7 @@ from backends import tree
 from backends.backend import Backend, BackendUnavailable, Status, available, get, move, of
 from backends.compile import jit
 from backends.library import gap, known, library_of, namespace
-from backends.program import Spec, shape_of
+from backends.program import Program, Spec, shape_of
 from backends.stream import Stream
 
 host = known("numpy").xp  # the namespace of host arrays: files, data sets, pictures
@@ -12,6 +12,7 @@ host = known("numpy").xp  # the namespace of host arrays: files, data sets, pict
 __all__ = [
     "Backend",
     "BackendUnavailable",
+    "Program",
     "Spec",
     "Status",
     "Stream",

@@ -19,9 +19,9 @@ from dataclasses import replace
 from typing import Any
 
 from backends import tree
-from backends.library import NOTHING, Library, common_library, library_of
+from backends.library import NOTHING, Library, common_library, known, library_of
 from backends.program import calls
-from backends.program.abstract import Abstract, abstract_library, name_of
+from backends.program.abstract import Abstract, Spec, abstract_library, name_of
 from backends.program.program import Program, Ref, extract
 from backends.wrapped import users_line
 
@@ -72,7 +72,11 @@ class Jitted:
         return "\n\n".join(made.explain() for made in self._compiled.values())
 
     def trace(self, *args: Any, **kwargs: Any) -> Program:
-        """The program for arguments like these; nothing is computed."""
+        """The program for arguments like these; nothing is computed. A backends.Spec stands for an array of its shape and dtype."""
+        leaves = tree.leaves([x for i, x in enumerate(args) if i not in self.static] + list(kwargs.values()))
+        if any(isinstance(x, Spec) for x in leaves):
+            arrays = [x for x in leaves if _is_data(x)]
+            return trace(self.f, args, kwargs, self.static, self.donate, common_library(*arrays) if arrays else known("numpy"))[0]
         made = self._find(args, kwargs)[0]
         if made is None:
             raise TypeError(f"{self!r}.trace: there is no array with data among the arguments")
@@ -192,6 +196,8 @@ def trace(
                 kind = type(leaf)
                 dtype = cls.default_int if kind is int else cls.default_float
                 y = cls((), dtype, devices[0] if devices else None, calls.Input(full, (), dtype), kind)
+            elif isinstance(leaf, Spec):
+                y = cls(leaf.shape, leaf.dtype, devices[0] if devices else None, calls.Input(full, leaf.shape, leaf.dtype))
             elif _is_data(leaf):
                 shape, dtype = tuple(leaf.shape), name_of(leaf.dtype)
                 y = cls(shape, dtype, library.device_of(leaf), calls.Input(full, shape, dtype))
@@ -401,8 +407,6 @@ def first_difference(program: Program, arrays: list[Any], expected: list[Any] | 
 
 def _apart(library: Library, a: Any, b: Any) -> float:
     """The largest difference relative to the largest entry, 0 where it is rounding."""
-    from backends.library import known
-
     host = known("numpy").xp
     a, b = host.asarray(library.fetch(a)), host.asarray(library.fetch(b))
     if a.shape != b.shape or a.dtype != b.dtype:

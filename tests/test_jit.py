@@ -200,3 +200,19 @@ def test_methods_threads_and_programs_that_are_dropped():
     for t in threads:
         t.join()
     assert all((y == 2.0 * k).all() for k, ys in results for y in ys)
+
+
+def test_specs_stand_for_arrays_in_a_trace():
+    program = jit(lambda x, w: x @ w).trace(backends.Spec((1000000, 4096)), backends.Spec((4096, 10)))
+    assert program.values[program.outputs[0]] == backends.Spec((1000000, 10))
+    assert program.flops == 2 * 1000000 * 4096 * 10
+
+
+def test_summary_counts_the_cost_for_any_batch_size(backend):
+    m = ann.Model([ann.Input(64), ann.Dense(32, "relu"), ann.Dense(10)], seed=0, backend=backend)
+    lines = []
+    m.summary(lines.append, batch_size=1000)
+    products = 2 * 1000 * (64 * 32 + 32 * 10)
+    elementwise = 1000 * (32 + 32 + 10)  # biases and relu
+    assert lines[-1].startswith(f"inference on 1000: {products + elementwise:,} FLOPs, ")
+    assert m.program(7).values[m.program(7).outputs[0]].shape == (7, 10)

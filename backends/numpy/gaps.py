@@ -112,7 +112,7 @@ class _Constants(dict[Any, Any]):
 
 
 NUMBERS = {np.dtype(name): _Constants(name) for name in ("float32", "float64")}
-POWERS = {table: cheb2poly(table[:terms]).tolist() for table, terms in ((special.ERFCX, 14), (special.ERF, 9))}
+POWERS: dict[Any, list[float]] = {table: cheb2poly(table[:terms]).tolist() for table, terms in ((special.ERFCX, 14), (special.ERF, 9))}
 
 
 def in_place(f: Callable[..., None]) -> Callable[[Array], Array]:
