@@ -94,7 +94,7 @@ def draw(program: Program) -> Any:
     except ImportError:
         raise ImportError("program.draw needs matplotlib: pip install 'ann-array-api[plot]'") from None
     depth: dict[int, int] = dict.fromkeys(program.inputs, 0)
-    labels: dict[int, str] = {r: program.names[r] for r in program.inputs}
+    labels: dict[int, str] = {r: program.names[r].replace("/", "/\n") for r in program.inputs}
     made: dict[int, int] = {}  # output → the instruction's first output, which stands for it
     arrows: list[tuple[int, int]] = []
     for i in program.body:
@@ -104,12 +104,14 @@ def draw(program: Program) -> Any:
         depth[top] = 1 + max((depth[r] for r in sources), default=0)
         labels[top] = INFIX.get(i.name, i.name)
         arrows += [(r, top) for r in sources]
+    for r in program.inputs:  # just above what reads it first
+        depth[r] = min((depth[b] for a, b in arrows if a == r), default=1) - 1
     rows: dict[int, list[int]] = {}
-    for r, d in depth.items():
+    for r, d in sorted(depth.items(), key=lambda item: item[0] in program.inputs):
         rows.setdefault(d, []).append(r)
     width = max(map(len, rows.values()), default=1)
-    place = {r: ((k + 1) / (len(row) + 1) * width, -d) for d, row in rows.items() for k, r in enumerate(row)}
-    figure = Figure(figsize=(min(1.1 * width + 1, 24), min(0.55 * len(rows) + 1, 60)), dpi=120, layout="constrained")
+    place = {r: (k, -d) for d, row in rows.items() for k, r in enumerate(row)}
+    figure = Figure(figsize=(min(1.5 * width + 0.5, 24), min(0.6 * len(rows) + 0.6, 60)), dpi=120, layout="constrained")
     axes = figure.subplots()
     axes.axis("off")
     for a, b in arrows:
@@ -118,5 +120,5 @@ def draw(program: Program) -> Any:
     for r, (x, y) in place.items():
         color = "#f3c9a5" if r in results else "#cfe2f3" if r in program.inputs else "#eeeeee"
         axes.text(x, y, labels[r], ha="center", va="center", fontsize=7, bbox={"boxstyle": "round,pad=0.3", "facecolor": color, "edgecolor": "#666666", "linewidth": 0.6})
-    axes.set(xlim=(0, width + 0.5), ylim=(-len(rows), 1))
+    axes.set(xlim=(-0.6, width - 0.4), ylim=(-len(rows) + 0.4, 0.6))
     return figure
