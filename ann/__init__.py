@@ -39,3 +39,11 @@ from backends import jit, namespace, tree
 from backends.stream import Stream
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    if name == "estimators":  # only when asked for: it imports scikit-learn
+        from importlib import import_module
+
+        return import_module("ann.estimators")
+    raise AttributeError(f"module 'ann' has no attribute {name!r}")

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LIBRARIES = {"numpy", "cupy", "cupyx", "torch", "jax", "jaxlib", "scipy", "array_api_compat", "array_api_strict", "array_api_extra"}
-EXTRAS = {*((f"ann.plot.{name}", "matplotlib") for name in ("figure", "curves", "network")), ("ann.callbacks.writers", "tensorboardX")}
+EXTRAS = {*((f"ann.plot.{name}", "matplotlib") for name in ("figure", "curves", "network")), ("ann.callbacks.writers", "tensorboardX"), ("ann.estimators", "sklearn")}
 # inside ann: a module may import those of its own level and below
 LEVELS = [
     ("ann.autodiff", "ann.names"),
@@ -18,6 +18,7 @@ LEVELS = [
     ("ann.layers", "ann.optimizers"),
     ("ann.markup", "ann.callbacks", "ann.training", "ann.registry", "ann.files"),
     ("ann.model", "ann.optimization"),
+    ("ann.estimators",),
     ("ann.plot", "ann.datasets"),
 ]
 

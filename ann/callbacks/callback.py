@@ -75,6 +75,10 @@ class Callback:
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from a state; called after on_train_begin."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A pickle or a copy leaves the training behind."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("model", "loop")}
+
     @property
     def wants_batches(self) -> bool:
         """Whether it is told of batches: where one of those methods is overridden."""
