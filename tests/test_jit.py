@@ -216,3 +216,10 @@ def test_summary_counts_the_cost_for_any_batch_size(backend):
     elementwise = 1000 * (32 + 32 + 10)  # biases and relu
     assert lines[-1].startswith(f"inference on 1000: {products + elementwise:,} FLOPs, ")
     assert m.program(7).values[m.program(7).outputs[0]].shape == (7, 10)
+
+
+def test_instructions_know_their_region():
+    program = jit(ann.grad(lambda x: ann.namespace(x).sum(ann.softmax(x, axis=0) ** 2))).trace(np.ones((4, 3)))
+    regions = {i.region for i in program.body if i.region is not None and i.region.name == "softmax"}
+    assert {r.part for r in regions} == {"value", "pullback"} and len({r.number for r in regions}) == 1
+    assert all(r.static == {"axis": 0} for r in regions)

@@ -51,7 +51,7 @@ class Primitive:
             if isinstance(x, Traced) or (type(x) in (list, tuple) and any(map(is_traced, x))):
                 return record(self, args, static)
         if calls.active:
-            with calls.region(self.__name__, calls.new_region(), "value"):  # type: ignore[attr-defined]
+            with calls.region(self.__name__, calls.new_region(), "value", static):  # type: ignore[attr-defined]
                 return self.body(*args, **static)[0]
         return self.body(*args, **static)[0]
 

@@ -212,7 +212,7 @@ def record(primitive: Primitive, args: tuple[Any, ...], static: dict[str, Any]) 
         values = [_enclosed(x, cls) for x in values]
     number = calls.new_region() if calls.active else 0
     if number:
-        with calls.region(primitive.__name__, number, "value"):  # type: ignore[attr-defined]
+        with calls.region(primitive.__name__, number, "value", static):  # type: ignore[attr-defined]
             y, *pulls = primitive.body(*values, **static)
     else:
         y, *pulls = primitive.body(*values, **static)
@@ -232,7 +232,7 @@ def record(primitive: Primitive, args: tuple[Any, ...], static: dict[str, Any]) 
 
         def pull(dys: list[Any]) -> list[Any]:
             if number:
-                with calls.region(primitive.__name__, number, "pullback"):  # type: ignore[attr-defined]
+                with calls.region(primitive.__name__, number, "pullback", static):  # type: ignore[attr-defined]
                     return pulled(dys)
             return pulled(dys)
 

@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _serials = itertools.count()
@@ -80,11 +80,15 @@ Origin = Made | Input | Captured
 
 @dataclass(frozen=True)
 class Region:
-    """Which formula a call belongs to: softmax, its third call, value or pullback; and the region around it."""
+    """Which formula a call belongs to: softmax, its third call, its static arguments, value or pullback; and the region around it.
+
+    A lowering may take a whole region (a convolution, an attention) where it supplies all that is read outside it.
+    """
 
     name: str
     number: int
     part: str
+    static: dict[str, Any] = field(compare=False)
     outer: Region | None
 
     def __str__(self) -> str:
@@ -122,10 +126,10 @@ def new_region() -> int:
 
 
 @contextmanager
-def region(name: str, number: int, part: str) -> Iterator[None]:
+def region(name: str, number: int, part: str, static: dict[str, Any]) -> Iterator[None]:
     """Calls made inside belong to this part of this formula."""
     outer = _here.region
-    _here.region = Region(name, number, part, outer)
+    _here.region = Region(name, number, part, static, outer)
     try:
         yield
     finally:

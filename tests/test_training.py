@@ -1,0 +1,131 @@
+"""Whole training runs under jit are those of the eager step: 100 steps, every optimizer, every kind of layer, every lowering."""
+
+import numpy as np
+import pytest
+
+import ann
+import backends
+from ann import optimizers
+from backends import tree
+
+RNG = np.random.default_rng(0)
+STEPS = 100
+
+
+class Pair(ann.Layer):
+    left: ann.Layer
+    right: ann.Layer
+    both: ann.Layer
+
+    def call(self, x, ctx):
+        a, b = self.left(x, ctx), self.right(x, ctx)
+        return self.both(ann.namespace(a, b).concat([a * ann.sigmoid(b), a], axis=-1), ctx)
+
+
+NETS = {
+    "mlp": ([ann.Dense(16, "gelu"), ann.LayerNormalization(), ann.Dropout(0.2), Pair(ann.Dense(8), ann.Dense(8, "softplus"), ann.Dense(6, "elu")), ann.Dense(4)], (12,)),
+    "images": ([
+        ann.Conv2D(4, 3, padding="same", activation="relu"), ann.BatchNormalization(), ann.MaxPooling2D(), ann.Conv2D(6, 3, strides=2, groups=2, activation="tanh"),
+        ann.AveragePooling2D(2, strides=1, padding="same"), ann.Flatten(), ann.Dense(4),
+    ], (9, 9, 2)),
+    "sequences": ([ann.Conv1D(5, 3, dilation_rate=2, activation="silu"), ann.MaxPooling1D(3, strides=2), ann.GlobalAveragePooling(), ann.Dense(4)], (15, 3)),
+}  # fmt: skip
+
+
+def data(shape, n=24):
+    return RNG.normal(size=(n, *shape)).astype("f"), np.arange(n) % 4
+
+
+def run(layers, x, y, optimizer, lowering, steps=STEPS):
+    """The losses of a custom loop and its last parameters; lowering None is eager."""
+    net = ann.Sequential(layers)
+    params, state = net.init(x[:1], seed=0)
+    slots, dice = optimizer.init(params), ann.Stream(0)["train"]
+
+    def step(params, state, slots, x, y, i):
+        def objective(p, state, x, y):
+            z, out = net.apply_training(p, x, state=state, random=dice.at(i))
+            return ann.losses.categorical_crossentropy(y, z) + out.penalty, out.state
+
+        (loss, state), g = ann.value_and_grad(objective, has_aux=True)(params, state, x, y)
+        params, slots = optimizer.step(params, g, slots)
+        return params, state, slots, loss
+
+    if lowering:
+        step = ann.jit(step, donate=(0, 1, 2), lowering=lowering)
+    losses = []
+    for i in range(steps):
+        rows = slice(8 * (i % 3), 8 * (i % 3) + 8)
+        params, state, slots, loss = step(params, state, slots, x[rows], y[rows], i)
+        losses.append(float(loss))
+    if lowering:
+        assert step.traces == 1
+    return losses, params
+
+
+LOWERINGS = [name for name in backends.get("numpy").library.lowerings if name != "replay"]
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
+def test_every_optimizer_follows_the_eager_path(name, lowering):
+    x, y = data((12,))
+    optimizer = optimizers.get(name).with_rate(1e-3)
+    eager, _ = run(NETS["mlp"][0], x, y, optimizer, None, 60)
+    compiled, _ = run(NETS["mlp"][0], x, y, optimizer, lowering, 60)
+    np.testing.assert_allclose(compiled, eager, rtol=1e-3)
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("net", NETS)
+def test_every_layer_follows_the_eager_path(net, lowering):
+    layers, shape = NETS[net]
+    x, y = data(shape)
+    eager, p = run(layers, x, y, ann.Adam(1e-3), None)
+    compiled, q = run(layers, x, y, ann.Adam(1e-3), lowering)
+    np.testing.assert_allclose(compiled, eager, rtol=1e-3)
+    for a, b in zip(tree.leaves(p), tree.leaves(q), strict=True):
+        np.testing.assert_allclose(b, a, atol=2e-3)
+
+
+def test_fit_under_jit_is_the_eager_fit(backend):
+    layers, shape = NETS["mlp"]
+    x, y = data(shape, 40)
+    losses = {}
+    for jit in (True, False):
+        m = ann.Model(layers, seed=3, backend=backend)
+        m.compile(ann.AdamW(ann.schedules.CosineDecay(1e-2, 20), global_clipnorm=1.0), "categorical_crossentropy", metrics=["accuracy"])
+        losses[jit] = m.fit(x, y, epochs=4, batch_size=16, verbose=0, jit=jit, class_weight={0: 1.0, 1: 2.0, 2: 0.5, 3: 1.0}).history
+    for name, values in losses[False].items():
+        np.testing.assert_allclose(losses[True][name], values, rtol=1e-4)
+
+
+def test_frozen_layers_stay_and_a_new_learning_rate_counts_under_jit():
+    x, y = data((12,))
+    m = ann.Model([ann.Dense(8, "relu"), ann.Dense(4)], seed=0)
+    m.compile("adam", "categorical_crossentropy")
+    m.fit(x, y, verbose=0)
+    m.freeze("dense")
+    held, moved = m.params["dense"]["kernel"], m.params["dense_1"]["kernel"]
+    m.fit(x, y, verbose=0)
+    np.testing.assert_array_equal(m.params["dense"]["kernel"], held)
+    assert not np.array_equal(m.params["dense_1"]["kernel"], moved)
+    m.learning_rate = 0.0
+    moved = m.params["dense_1"]["kernel"]
+    m.fit(x, y, verbose=0)
+    np.testing.assert_array_equal(m.params["dense_1"]["kernel"], moved)
+
+
+def test_what_was_handed_out_is_not_written_by_later_steps():
+    x, y = data((12,))
+    m = ann.Model([ann.Dense(8, "relu"), ann.Dense(4)], seed=0)
+    m.compile("adam", "categorical_crossentropy")
+    m.fit(x, y, verbose=0)
+    before = m.params
+    kept = tree.map(np.array, before)
+    p = m.predict(x)
+    q = p.copy()
+    m.fit(x, y, epochs=2, verbose=0)
+    for a, b in zip(tree.leaves(before), tree.leaves(kept), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(p, q)
