@@ -104,8 +104,8 @@ def draw(program: Program) -> Any:
         depth[top] = 1 + max((depth[r] for r in sources), default=0)
         labels[top] = INFIX.get(i.name, i.name)
         arrows += [(r, top) for r in sources]
-    for r in program.inputs:  # just above what reads it first
-        depth[r] = min((depth[b] for a, b in arrows if a == r), default=1) - 1
+    for leaf in program.inputs:  # just above what reads it first
+        depth[leaf] = min((depth[b] for a, b in arrows if a == leaf), default=1) - 1
     rows: dict[int, list[int]] = {}
     for r, d in sorted(depth.items(), key=lambda item: item[0] in program.inputs):
         rows.setdefault(d, []).append(r)
