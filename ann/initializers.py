@@ -40,6 +40,18 @@ class Constant:
 
 
 @dataclass(frozen=True)
+class Zeros(Constant):
+    """All entries are 0."""
+
+
+@dataclass(frozen=True)
+class Ones(Constant):
+    """All entries are 1."""
+
+    value: float = 1.0
+
+
+@dataclass(frozen=True)
 class RandomUniform:
     """Uniform in [minval, maxval)."""
 
@@ -170,8 +182,8 @@ class LecunNormal(VarianceScaling):
 
 
 INITIALIZERS: dict[str, Any] = {
-    "zeros": Constant(0.0),
-    "ones": Constant(1.0),
+    "zeros": Zeros,
+    "ones": Ones,
     "constant": Constant,
     "random_uniform": RandomUniform,
     "random_normal": RandomNormal,
@@ -208,9 +220,11 @@ __all__ = [
     "Identity",
     "LecunNormal",
     "LecunUniform",
+    "Ones",
     "Orthogonal",
     "RandomNormal",
     "RandomUniform",
     "TruncatedNormal",
     "VarianceScaling",
+    "Zeros",
 ]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import re
+import typing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
@@ -65,11 +66,22 @@ def top_k_categorical_accuracy(y_true: Array, y_pred: Array, *, k: int = 5) -> A
     return xp.astype(xp.sum(xp.astype(y_pred > chosen, xp.int32), axis=-1) < k, y_pred.dtype)
 
 
+def mean_squared_error(y_true: Array, y_pred: Array) -> Array:
+    """The mean of (y_pred − y_true)² of each example; of one shape."""
+    return losses.mean_squared_error(y_true, y_pred, reduction="none")  # type: ignore[no-any-return]
+
+
+def mean_absolute_error(y_true: Array, y_pred: Array) -> Array:
+    """The mean of |y_pred − y_true| of each example; of one shape."""
+    return losses.mean_absolute_error(y_true, y_pred, reduction="none")  # type: ignore[no-any-return]
+
+
 def cosine_similarity(y_true: Array, y_pred: Array) -> Array:
     """cos ∠(y_true, y_pred) over the last axis: the loss of this name is its negative, as in Keras."""
     return -losses.cosine_similarity(y_true, y_pred, reduction="none")
 
 
+@typing.dataclass_transform(frozen_default=True)
 @dataclass(frozen=True)
 class Metric:
     """What metrics with options have in common. name: how History and Scores call it; None is the class in snake case."""
@@ -77,24 +89,47 @@ class Metric:
     name: str | None = field(default=None, kw_only=True)
 
 
-@dataclass(frozen=True)
-class BinaryAccuracy(Metric):
-    """`binary_accuracy` with its threshold."""
+class Mean(Metric):
+    """A function that gives one value an example, with its options: class Near(Mean, of=near): radius: float = 1.0"""
 
+    function: ClassVar[Callable[..., Array]]
+
+    def __init_subclass__(cls, *, of: Callable[..., Array], **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        dataclass(frozen=True)(cls)
+        cls.__doc__, cls.function = f"`{of.__name__}` with its options.", staticmethod(of)
+
+    def __call__(self, y_true: Array, y_pred: Array) -> Array:
+        options = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "name"}
+        return type(self).function(y_true, y_pred, **options)
+
+
+class BinaryAccuracy(Mean, of=binary_accuracy):
     threshold: float = 0.5
 
-    def __call__(self, y_true: Array, y_pred: Array) -> Array:
-        return binary_accuracy(y_true, y_pred, threshold=self.threshold)
+
+class CategoricalAccuracy(Mean, of=categorical_accuracy):
+    pass
 
 
-@dataclass(frozen=True)
-class TopKCategoricalAccuracy(Metric):
-    """`top_k_categorical_accuracy` with its k; "top_3" is TopKCategoricalAccuracy(3)."""
+class SparseCategoricalAccuracy(Mean, of=sparse_categorical_accuracy):
+    pass
 
+
+class TopKCategoricalAccuracy(Mean, of=top_k_categorical_accuracy):
     k: int = 5
 
-    def __call__(self, y_true: Array, y_pred: Array) -> Array:
-        return top_k_categorical_accuracy(y_true, y_pred, k=self.k)
+
+class MeanSquaredError(Mean, of=mean_squared_error):
+    pass
+
+
+class MeanAbsoluteError(Mean, of=mean_absolute_error):
+    pass
+
+
+class CosineSimilarity(Mean, of=cosine_similarity):
+    pass
 
 
 def of_loss(loss: type[losses.Loss]) -> Callable[..., Array]:
@@ -340,7 +375,6 @@ class R2Score(Metric):
 
 precision, recall, f1_score = Precision(), Recall(), F1Score()
 root_mean_squared_error, r2_score, auc = RootMeanSquaredError(), R2Score(), AUC()
-mean_squared_error, mean_absolute_error = of_loss(losses.MeanSquaredError), of_loss(losses.MeanAbsoluteError)
 
 # -------------------------------------------------------------------------------------------------------------- together
 
@@ -408,6 +442,10 @@ METRICS: dict[str, Callable[..., Array]] = {
     "root_mean_squared_error": root_mean_squared_error,
     "r2": r2_score,
     "r2_score": r2_score,
+    "mse": mean_squared_error,
+    "mean_squared_error": mean_squared_error,
+    "mae": mean_absolute_error,
+    "mean_absolute_error": mean_absolute_error,
     "cosine_similarity": cosine_similarity,
 }
 METRICS |= {name: of_loss(loss) for name, loss in LOSSES.items() if name not in METRICS}
@@ -443,14 +481,20 @@ def labels(listed: Iterable[Any]) -> list[str]:
 __all__ = [
     "AUC",
     "BinaryAccuracy",
+    "CategoricalAccuracy",
     "ConfusionMatrix",
+    "CosineSimilarity",
     "F1Score",
     "FBetaScore",
+    "Mean",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
     "Metric",
     "Precision",
     "R2Score",
     "Recall",
     "RootMeanSquaredError",
+    "SparseCategoricalAccuracy",
     "Sums",
     "TopKCategoricalAccuracy",
     "accuracy",

@@ -1,5 +1,7 @@
 """Metrics against scikit-learn, in one call and as sums over batches, on every backend."""
 
+import dataclasses
+import inspect
 import warnings
 
 import numpy as np
@@ -188,6 +190,13 @@ def test_metrics_with_options_are_their_functions(backend):
         for labels in (LABELS, np.eye(K)[LABELS]):
             assert abs(backend.to_numpy(metrics.get(f"top_{k}")(backend.asarray(labels), backend.asarray(SCORES + 1e-6 * np.arange(K)))).mean() - wanted) < 1e-15
     assert metrics.TopKCategoricalAccuracy(4)(backend.asarray(LABELS), s).shape == (N,)
+
+
+def test_classes_of_means_have_the_options_and_defaults_of_their_functions():
+    for kind in (value for value in vars(metrics).values() if isinstance(value, type) and issubclass(value, metrics.Mean) and value is not metrics.Mean):
+        options = {p.name: p.default for p in inspect.signature(kind.function).parameters.values() if p.kind is p.KEYWORD_ONLY}
+        assert options == {item.name: item.default for item in dataclasses.fields(kind) if item.name != "name"}
+        assert metrics.label(kind()) == kind.function.__name__ and kind.__name__ in metrics.__all__
 
 
 def test_losses_are_metrics_of_probabilities(backend):
