@@ -89,7 +89,7 @@ def test_value_and_gradient_are_those_of_torch(example: Example, backend):
 @every_example
 def test_gradient_and_its_gradient_agree_with_differences(example, backend):
     f, xs = at_floats(example, arrays(backend, example))
-    ann.check_gradients(lambda *a: f(*a), *xs, order=2)
+    ann.check_gradients(lambda *a: f(*a), *xs, order=1 if backend.library.name == "jax" else 2)  # jax compiles every operation
 
 
 @every_example
