@@ -151,7 +151,14 @@ def length(x: Tree, name: str) -> int:
 
 def take(x: Tree, index: Array, order: Any) -> Tree:
     """The rows of this index, of every array; `order` is the index on the host, for what is on the disk."""
-    return tree.map(lambda a: a.take(order) if isinstance(a, OnDisk) else namespace(a).take(a, index, axis=0), x)
+    if any(isinstance(a, OnDisk) for a in tree.leaves(x)):
+        return tree.map(lambda a: a.take(order) if isinstance(a, OnDisk) else namespace(a).take(a, index, axis=0), x)
+    return _take(x, index)
+
+
+@backends.jit
+def _take(x: Tree, index: Array) -> Tree:
+    return tree.map(lambda a: namespace(a).take(a, index, axis=0), x)
 
 
 def rows(x: Tree, start: int, stop: int) -> Tree:

@@ -45,7 +45,7 @@ class Rows:
             if order is None:
                 yield [data.rows(part, start, stop) for part in self.parts]
             else:
-                yield [data.take(part, index[start:stop], order[start:stop]) for part in self.parts]
+                yield data.take(list(self.parts), index[start:stop], order[start:stop])
 
 
 class Batches:

@@ -17,7 +17,7 @@ from ann import functions, losses, metrics
 from ann.autodiff import value_and_grad
 from ann.layers.basic import Activation
 from ann.layers.layer import Built, Function, Layer, _Run
-from backends import library_of, namespace, tree
+from backends import host, library_of, namespace, tree
 from backends.gaps import device
 from backends.stream import Stream
 
@@ -78,7 +78,7 @@ class Task:
 
 
 class Tally:
-    """What the batches of an epoch add up to: sums on the device; reading `values` waits for it."""
+    """What the batches of an epoch add up to: sums on the device, numbers of NumPy in double precision; reading `values` waits for it."""
 
     def __init__(self, task: Task):
         self.task = task
@@ -86,14 +86,15 @@ class Tally:
         self.kept: list[dict[str, Any]] = []
 
     def add(self, terms: dict[str, Any]) -> None:
-        self.sums = terms["sums"] if self.sums is None else tree.map(lambda a, b: a + b, self.sums, terms["sums"])
+        came = [number(x) for x in tree.leaves(terms["sums"])]
+        self.sums = tree.fill(terms["sums"], came if self.sums is None else [a + b for a, b in zip(tree.leaves(self.sums), came, strict=True)])
         if terms["kept"]:
             self.kept.append(terms["kept"])
 
     def values(self, whole: bool = True) -> dict[str, float]:
         """{"loss": …, "digit_loss": …, "digit_accuracy": …} as Python floats; whole=False leaves out metrics of the whole epoch."""
         task = self.task
-        sums = tree.map(lambda x: library_of(x).fetch(x), self.sums or {})
+        sums = tree.map(lambda x: library_of(x).fetch(x) if hasattr(x, "dtype") else host.asarray(x), self.sums or {})
         means = {name: float(pair[0]) / float(pair[1]) if float(pair[1]) else 0.0 for name, pair in sums.items() if isinstance(pair, tuple)}
         found = {"loss": sum(task.weights.get(name, 1.0) * means[joined(name, "loss")] for name in task.losses) + means.get(PENALTY, 0.0)}
         found |= {joined(name, "loss"): means[joined(name, "loss")] for name in task.losses if name}
@@ -112,6 +113,11 @@ class Tally:
         task = self.task
         listed = [joined(name, label) for name, some in task.metrics.items() for label, metric in some if whole or not getattr(metric, "whole", False)]
         return ["loss", *(joined(name, "loss") for name in task.losses if name), *listed]
+
+
+def number(x: Array) -> Any:
+    """A 0-d NumPy array as a Python float, which costs no wait and adds in double precision; other arrays as they are."""
+    return float(x) if x.shape == () and library_of(x).name == "numpy" else x
 
 
 def _python(value: Any) -> Any:

@@ -702,6 +702,14 @@ class Writer:
             start += n
         return True
 
+    def take(self, i: Instruction) -> bool:
+        axis = i.static.get("axis")
+        x, index = self.solid(i.args[0]), self.solid(i.args[1])
+        out = self.specs[i.outs[0]]
+        y = self.values[i.outs[0]] = Value(f"v{i.outs[0]}", np.empty(out.shape, out.dtype), int(i.outs[0]), True)
+        self.lines.append(Line(f"{{0}} = {{1}}.take({{2}}, {axis})", [y], [x, index]))
+        return True
+
     def set_item(self, i: Instruction) -> bool:
         x, value, arrays = i.args
         if arrays or (type(value) is Ref and self.specs[value].dtype != self.specs[i.outs[0]].dtype):
@@ -756,7 +764,7 @@ class Writer:
 
 WRITERS: dict[str, Callable[[Writer, Instruction], bool]] = {
     **dict.fromkeys(VIEWS, Writer.viewed), **dict.fromkeys(REDUCTIONS, Writer.reduction), "astype": Writer.astype, "where": Writer.where,
-    "matmul": Writer.matmul, "concat": Writer.concat, "set_item": Writer.set_item, "fold": Writer.fold, "argmax": Writer.argmax, "argmin": Writer.argmax,
+    "matmul": Writer.matmul, "concat": Writer.concat, "set_item": Writer.set_item, "take": Writer.take, "fold": Writer.fold, "argmax": Writer.argmax, "argmin": Writer.argmax,
 }  # fmt: skip
 
 
