@@ -138,7 +138,7 @@ def binary_crossentropy(y: Array, z: Array, *, from_logits: bool = True, label_s
 
     The mean over an example's values. from_logits=False takes p. label_smoothing: y ← (1 − s)·y + s/2. w: pos_weight.
     """
-    y = y * (1.0 - label_smoothing) + 0.5 * label_smoothing
+    y = _smoothed(y, label_smoothing, 2)
     if not from_logits:
         return -(pos_weight * y * _log(z) + (1.0 - y) * _log(1.0 - z))
     each = _binary_from_logits(z, y)
@@ -159,7 +159,7 @@ def binary_focal_crossentropy(
 
     apply_class_balancing: the first term times α, the second times 1 − α. Defaults as Keras.
     """
-    y = y * (1.0 - label_smoothing) + 0.5 * label_smoothing
+    y = _smoothed(y, label_smoothing, 2)
     yes, no = (log_sigmoid(z), log_sigmoid(-z)) if from_logits else (_log(z), _log(1.0 - z))
     a, b = (alpha, 1.0 - alpha) if apply_class_balancing else (1.0, 1.0)
     return a * y * _focal(yes, gamma=gamma) + b * (1.0 - y) * _focal(no, gamma=gamma)
@@ -177,6 +177,11 @@ def _focal(logp: Array, *, gamma: float) -> Any:
         return dy * share * (gamma * xp.exp(logp) * quotient - 1.0)
 
     return -share * logp, back
+
+
+def _smoothed(y: Array, s: float, k: int) -> Array:
+    """(1 − s)·y + s/k"""
+    return (1.0 - s) * y + s / k if s else y
 
 
 @loss
@@ -214,7 +219,7 @@ def categorical_crossentropy(
     """
     xp = namespace(y, z)
     k = z.shape[-1]
-    t = (1.0 - label_smoothing) * y + label_smoothing / k if label_smoothing else y
+    t = _smoothed(y, label_smoothing, k)
     count = None
     if class_weight is not None:
         if len(class_weight) != k:
@@ -232,7 +237,7 @@ def categorical_crossentropy(
 def _cross_entropy(z: Array, t: Array) -> Any:
     """ℓ = −Σ t·log softmax(z)  along the last axis.      dz = dℓ·(softmax(z)·Σ t − t)    dt = −dℓ·log softmax(z)"""
     xp = namespace(z, t)
-    logp = log_softmax(z)
+    logp = xp.maximum(log_softmax(z), -float(xp.finfo(z.dtype).max))  # of a class at −∞, 0·log p is 0
     return (
         -xp.sum(t * logp, axis=-1),
         lambda dy: xp.expand_dims(dy, axis=-1) * (xp.exp(logp) * xp.sum(t, axis=-1, keepdims=True) - t),
@@ -253,7 +258,7 @@ def categorical_focal_crossentropy(
 ) -> Array:  # fmt: skip
     """ℓ = −α·Σₖ tₖ·(1 − pₖ)^γ·log pₖ,  p = softmax(z), t as for `categorical_crossentropy`.      Lin et al. 2017, defaults as Keras"""
     xp = namespace(y, z)
-    t = (1.0 - label_smoothing) * y + label_smoothing / z.shape[-1]
+    t = _smoothed(y, label_smoothing, z.shape[-1])
     return alpha * xp.sum(t * _focal(log_softmax(z) if from_logits else _log(z), gamma=gamma), axis=-1)
 
 

@@ -134,6 +134,16 @@ def test_probabilities_hold_the_logarithm_above_minus_100_and_keep_the_gradient(
 # ----------------------------------------------------------------------------------------------------------- the others
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_classes_masked_by_minus_infinity_count_nothing(dtype, backend):
+    z = np.array([[0.0, -np.inf, 1.0], [2.0, 0.5, -np.inf]], dtype=dtype)
+    for y in (np.array([0, 1]), np.array([[0.5, 0, 0.5], [1, 0, 0]], dtype=dtype)):
+        value, slope = value_and_slope(backend, losses.categorical_crossentropy, y, z)
+        truth, wanted = of_torch(lambda F, t, z: F.cross_entropy(z, t(y)) if y.ndim == 1 else -(t(y) * F.log_softmax(z, -1)).nan_to_num(0).sum(-1).mean(), z)
+        np.testing.assert_allclose(value, truth, rtol=1e-6)
+        np.testing.assert_allclose(slope, np.nan_to_num(wanted), rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 4e-16), ("float32", 3e-7)])
 def test_log_cosh_keeps_its_digits_near_zero_and_far_out(dtype, tolerance, backend):
     d = np.array([1e-4, 1e-3, 0.03, 0.5, 0.999, 1.001, 3.0, 89.0, 1000.0], dtype=dtype)
