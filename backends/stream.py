@@ -1,11 +1,13 @@
 """Random numbers that are a function of (seed, path, step, draw, element), and never of what was drawn before.
 
-    dice = Stream(0)["train"]["dropout"]
-    dice.at(7).uniform((3,))        the numbers of step 7: the same on every backend, in any order, after any resume
+    >>> dice = Stream(0)["train"]["dropout"]
+    >>> dice.at(7).integers(0, 100, 4)              # the numbers of step 7: the same on every backend, in any order, after any resume
+    array([ 5, 22, 65, 45])
+    >>> dice.at(7).permutation(4)
+    array([2, 0, 3, 1])
 
-Children are named, so a layer that is added does not change the numbers of another. Nothing advances: the same call
-gives
-the same numbers; several arrays from one place take different names, or different `draw`s.
+Children are named, so a layer that is added does not change the numbers of another. Nothing advances: the same call gives the
+same numbers; several arrays from one place take different names, or different `draw`s.
 """
 
 from __future__ import annotations
@@ -23,15 +25,13 @@ Array = Any
 
 
 class Stream:
-    """A place in the tree of random numbers: a seed, a path of names, a step and a draw. Immutable, hashable, a few
-    bytes.
+    """A place in the tree of random numbers: a seed, a path of names, a step and a draw. Immutable, hashable, a few bytes.
 
     seed: any integer from 0. Bits are Philox4x32-10 with key = 64 bits of blake2b(seed, path) and counter (place, step,
     draw). Two streams with different seeds or paths share a key with probability 2⁻⁶⁴.
 
     Methods that draw take `like`, an array or a Backend, which decides library, device and float type; None is NumPy
-    and
-    float32. Words, uniforms of [0, 1), integers, booleans and permutations are the same bits on every backend; other
+    and float32. Words, uniforms of [0, 1), integers, booleans and permutations are the same bits on every backend; other
     uniforms and normals agree to rounding.
     """
 
@@ -112,8 +112,7 @@ class Stream:
         return random_bits(step, like, key=self.key, draw=self.draw, count=n)
 
     def uniform(self, shape: Any, low: float = 0.0, high: float = 1.0, *, like: Any = None, dtype: Any = None) -> Array:
-        """y = low + (high − low)·u, u uniform in [0, 1): multiples of 2⁻²⁴ (float32), 2⁻⁵³ (float64, two words
-        each)."""
+        """y = low + (high − low)·u, u uniform in [0, 1): multiples of 2⁻²⁴ (float32), 2⁻⁵³ (float64, two words each)."""
         shape = _shape(shape)
         like, dtype = self._like(like, dtype)
         u = self._unit(math.prod(shape), like, dtype)
@@ -124,8 +123,7 @@ class Stream:
         return _cast(xp.reshape(u, shape), dtype)
 
     def normal(self, shape: Any, mean: float = 0.0, std: float = 1.0, *, like: Any = None, dtype: Any = None) -> Array:
-        """y = mean + std·r·cos 2πv, the next one with sin 2πv; r = √(−2·log u), u in (0, 1], v in [0, 1): Box &
-        Muller 1958.
+        """y = mean + std·r·cos 2πv, the next one with sin 2πv; r = √(−2·log u), u in (0, 1], v in [0, 1): Box & Muller 1958.
 
         Never infinite: |y − mean| ≤ 6.8·std in float32, 8.7·std in float64.
         """
@@ -178,8 +176,7 @@ class Stream:
         return xp.reshape(words < xp.full((1,), threshold, dtype=words.dtype, device=_device(words)), shape)
 
     def permutation(self, n: int, *, like: Any = None) -> Array:
-        """A random order of 0 … n−1, int64: each equally likely. Drawn on the host; a NumPy array unless `like` is
-        given."""
+        """A random order of 0 … n−1, int64: each equally likely. Drawn on the host; a NumPy array unless `like` is given."""
         host = known("numpy").xp
         words = Stream(self.seed, self.path, int(self.step), self.draw).bits(2 * n)
         keys = words[0::2].astype("uint64") << 32 | words[1::2]

@@ -1,11 +1,16 @@
 """Trees: dicts, lists and tuples nested in any way, with arrays (or anything else) as leaves.
 
-    p = {"dense": {"kernel": w, "bias": b}, "scale": [s, t]}
-    leaves(p)            [w, b, s, t]
-    map(f, p)            the same tree with f(leaf) at each leaf;  map(f, p, q) walks two trees of one shape
-    fill(p, [1, 2, 3, 4])   the same tree with these leaves
-    paths(p)             ["dense/kernel", "dense/bias", "scale/0", "scale/1"]
-    flatten(p)           {"dense/kernel": w, …};   unflatten reads it back as nested dicts
+    >>> p = {"dense": {"kernel": 1, "bias": 2}, "scale": [3, 4]}
+    >>> leaves(p)
+    [1, 2, 3, 4]
+    >>> map(lambda x: 10 * x, p)                                       # map(f, p, q) walks two trees of one shape
+    {'dense': {'kernel': 10, 'bias': 20}, 'scale': [30, 40]}
+    >>> fill(p, "abcd")
+    {'dense': {'kernel': 'a', 'bias': 'b'}, 'scale': ['c', 'd']}
+    >>> flatten(p)                                                     # unflatten reads it back as nested dicts
+    {'dense/kernel': 1, 'dense/bias': 2, 'scale/0': 3, 'scale/1': 4}
+    >>> split(p["dense"], "k*")
+    ({'kernel': 1}, {'bias': 2})
 
 None is an empty tree: it has no leaves and stays where it is.
 """

@@ -20,6 +20,12 @@ def einsum(arrays: Sequence[Array], *, subscripts: str) -> Array:
     stands for leading axes that broadcast; without "->" the output has the letters that occur once, in alphabetical
     order. Axes of size 1 broadcast. Operands are contracted left to right.
     ValueError for terms that do not fit the arrays, an unknown letter in the output, or sizes that differ.
+
+    >>> a = np.arange(6).reshape(2, 3)
+    >>> einsum([a, a], subscripts="ij,kj->ik")
+    array([[ 5, 14], [14, 50]])
+    >>> einsum([a @ a.T], subscripts="ii")
+    np.int64(55)
     """
     xp = namespace(*arrays)
     terms, output = _parse(subscripts, [tuple(x.shape) for x in arrays])

@@ -18,6 +18,9 @@ def scan(
     says how often. carry, yₜ: trees; yₜ keeps its structure and shapes. ys stacks its leaves along a new axis 0.
     Under jit it is one instruction with a program of its own for the step; the carry then keeps its shapes and dtypes.
     ValueError when sizes differ, or when there is no step at all (the shapes of y would be unknown).
+
+    >>> scan(lambda total, x: (total + x, total * x), np.array(0), np.array([1, 2, 3]))
+    (np.int64(6), array([0, 2, 9]))
     """
     sizes = {leaf.shape[0] if leaf.shape else None for leaf in tree.leaves(xs)} | (
         {length} if length is not None else set()

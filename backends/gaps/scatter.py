@@ -18,8 +18,10 @@ def scatter_add(u: Array, index: Array, *, length: int) -> Array:
     u (m, …), index (m,) of integers in 0 … length−1 (not checked: it would wait for the device) → y (length, …).
     ValueError when the sizes disagree.
 
-    The rows are sorted by index; then log₂ m steps, each adding the row 1, 2, 4, … before it in the same segment,
-    leave the
+    >>> scatter_add(np.array([1.0, 2.0, 4.0]), np.array([2, 0, 2]), length=4)
+    array([2., 0., 5., 0.])
+
+    The rows are sorted by index; then log₂ m steps, each adding the row 1, 2, 4, … before it in the same segment, leave the
     sum of a segment in its last row. The order of summation is a tree of depth log₂ m: deterministic, as accurate as
     pairwise summation, in the dtype of u, and a large or infinite value stays in its own segment.
     """

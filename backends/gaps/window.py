@@ -32,6 +32,9 @@ def windows(x: Array, *, size: Sizes, strides: Sizes, dilations: Sizes) -> Array
 
     x (n, L₁…Lᵣ, c) → y (n, o₁…oᵣ, k₁…kᵣ, c) with k = size, o = (L − (k−1)·d − 1) // s + 1.
     y may be a read-only view of x. ValueError where a window is longer than its axis.
+
+    >>> windows(np.arange(5).reshape(1, 5, 1), size=(3,), strides=(2,), dilations=(1,))[0, ..., 0]
+    array([[0, 1, 2], [2, 3, 4]])
     """
     xp = namespace(x)
     counts = window_counts(tuple(x.shape[1:-1]), size, strides, dilations)

@@ -564,7 +564,8 @@ def shape_of(f: Callable[..., Any], *args: Any, backend: Any = None) -> Any:
     args: trees whose leaves are arrays, Specs, or anything else, which is handed on as it is. `backend`: whose dtypes
     and defaults hold; None is the library of the arrays, else what `backends.get()` chooses. It need not run here.
 
-        shape_of(lambda x, w: x @ w, spec((32, 784)), spec((784, 10)))      float32(32, 10)
+    >>> shape_of(lambda x, w: {"y": x @ w, "argmax": np.argmax(x @ w, axis=1)}, spec((32, 784)), spec((784, 10)))
+    {'y': float32(32, 10), 'argmax': int64(32)}
     """
     library, device = _library(backend, tree.leaves(list(args)))
 
