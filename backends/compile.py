@@ -34,6 +34,7 @@ class Compiled:
 
     def __init__(self, program: Program, execute: Callable[[list[Any]], list[Any]], result: Callable[[list[Any]], Tree], numbers: tuple[int, ...]):
         self.program, self.execute, self.result, self.numbers = program, execute, result, numbers
+        self.donates = bool(program.donated)
 
     def explain(self) -> str:
         """Which lowering runs the program, and why not a faster one."""
@@ -52,7 +53,8 @@ class Jitted:
         if both := self.donate & self.static:
             raise ValueError(f"jit: argument {min(both)} is donated and static; an array is donated, a static argument is none")
         self.traces = 0
-        self._quick: tuple[Callable[[Any], list[Any] | None], Compiled] | None = None
+        self._quick: tuple[Callable[..., list[Any] | None], Compiled] | None = None  # how the last call entered, and its program
+        self._last: list[Any] = []  # the results of the last call
         self._compiled: OrderedDict[Any, Compiled] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -84,17 +86,20 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._quick is not None and not kwargs:
-            enter, last = self._quick
-            entered = enter(args)
+            enter, quick = self._quick
+            entered = enter(args, self._last)
             if entered is not None:
-                return last.result(last.execute(entered))
+                results = quick.execute(entered)
+                if quick.donates:
+                    self._last = results
+                return quick.result(results)
         made, leaves = self._find(args, kwargs)
         if made is None:  # no arrays, or traced ones: then another trace is under way, and this function is a part of it
             return self.f(*args, **kwargs)
         if self.check:
             return self._checked(made, leaves, args, kwargs)
         if not kwargs:
-            self._quick = (_entry(args, self.static), made)
+            self._quick, self._last = (_entry(args, self.static, made.program.donated), made), [None] * len(made.program.outputs)
         return made.result(made.execute(leaves))
 
     def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Compiled | None, list[Any]]:
@@ -268,8 +273,12 @@ def _builder(y: Tree, outputs: tuple[Any, ...]) -> Callable[[list[Any]], Tree]:
     return build
 
 
-def _entry(args: tuple[Any, ...], static: frozenset[int]) -> Callable[[Any], list[Any] | None]:
-    """The function from arguments like these to their leaves, None for arguments that are otherwise: `_flatten`, unrolled."""
+def _entry(args: tuple[Any, ...], static: frozenset[int], donated: dict[int, int]) -> Callable[..., list[Any] | None]:
+    """enter(args, last) → the leaves of arguments like these, None for arguments that are otherwise: `_flatten`, unrolled.
+
+    An array that is a result of the last call, where it replaced a donated one, is known and not looked at again.
+    """
+    came_from = {place: k for k, place in donated.items()}
     scope: dict[str, Any] = {}
     lines: list[str] = []
     leaves: list[str] = []
@@ -301,7 +310,8 @@ def _entry(args: tuple[Any, ...], static: frozenset[int]) -> Callable[[Any], lis
         elif _is_data(x):
             place = library_of(x).place_of(x)
             where = "" if place is None else f" and {held(library_of(x).place_of)}({name}) == {held(place)}"
-            check(f"type({name}) is {held(type(x))} and {name}.shape == {held(x.shape)} and {name}.dtype == {held(x.dtype)}{where}")
+            known_as = f"{name} is last[{came_from[len(leaves)]}] or " if len(leaves) in came_from else ""
+            check(f"{known_as}type({name}) is {held(type(x))} and {name}.shape == {held(x.shape)} and {name}.dtype == {held(x.dtype)}{where}")
             leaves.append(name)
         else:
             check(f"{name} == {held(x)}" if isinstance(x, str) else f"{name} is {held(x)}")
@@ -314,9 +324,9 @@ def _entry(args: tuple[Any, ...], static: frozenset[int]) -> Callable[[Any], lis
             check(f"type({name}) is {held(type(x))} and {name} == {held(x)}")
         else:
             walk(x, f"args[{i}]")
-    source = "\n".join(["def enter(args):", "  try:", *lines, f"    return [{', '.join(leaves)}]", "  except (KeyError, AttributeError): return None"])
+    source = "\n".join(["def enter(args, last):", "  try:", *lines, f"    return [{', '.join(leaves)}]", "  except (KeyError, AttributeError): return None"])
     exec(source, scope)
-    enter: Callable[[Any], list[Any] | None] = scope["enter"]
+    enter: Callable[..., list[Any] | None] = scope["enter"]
     return enter
 
 
