@@ -395,6 +395,27 @@ def check_labels(y: Array, k: int, loss: str, name: str, ignore_class: int | Non
         raise ValueError(f"{loss}: {name} has labels {low}…{high} for {k} outputs (first at row {row}: {worst}). {advice}")
 
 
+def check_one_hot(y: Array, k: int, loss: str, name: str, ignore_class: int | None = None) -> None:
+    """Integers (n, …, k) must have one 1 a row and else 0; the first row that has not is named. On the host, once a data set."""
+    rows = library_of(y).fetch(y).reshape(-1, k)
+    bad = ((rows != 0) & (rows != 1)).any(axis=1) | (rows.sum(axis=1) != 1)
+    if bad.any():
+        row = int(host.argwhere(bad)[0][0])
+        raise ValueError(
+            f"{loss}: {name} has integers {tuple(y.shape)}, but row {row} is {rows[row].tolist()}: not one-hot. Labels are integers {tuple(y.shape[:-1])}; "
+            f"probabilities are floats; for several labels at once take binary_crossentropy."
+        )
+
+
+def check_shares(y: Array, loss: str, name: str) -> None:
+    """Targets of a loss behind a sigmoid must be 0 … 1; the first that is not is named. On the host, once a data set."""
+    values = library_of(y).fetch(y)
+    bad = (values < 0) | (values > 1)
+    if bad.any():
+        row = int(host.argwhere(bad)[0][0])
+        raise ValueError(f"{loss}: {name} has values {values.min():g} … {values.max():g} (first at row {row}); wanted: 0, 1 or probabilities between. For classes take categorical_crossentropy.")
+
+
 def _show(x: Array) -> str:
     return f"{str(x.dtype).rpartition('.')[2]} {tuple(x.shape)}"
 

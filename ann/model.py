@@ -365,13 +365,17 @@ class Model:
             if labels and xp.isdtype(y.dtype, ("integral", "bool")):
                 if xp.isdtype(y.dtype, "bool"):
                     y = xp.astype(y, be.library.dtype("int32"))
-                if tuple(y.shape[1:]) != shape[1:] or shape[-1] == 1:
-                    losses.check_labels(y, shape[-1], snake_case(type(loss).__name__), name, getattr(loss, "ignore_class", None))
+                check = losses.check_labels if tuple(y.shape[1:]) != shape[1:] or shape[-1] == 1 else losses.check_one_hot
+                check(y, shape[-1], snake_case(type(loss).__name__), name, getattr(loss, "ignore_class", None))
                 return y
+            if labels and tuple(y.shape[1:]) in (shape[1:-1], (*shape[1:-1], 1)) and shape[-1] > 1:
+                raise ValueError(f"{name} is {data.kind(y)} of floats; class labels are integers, {name}.astype('int64'), and probabilities have one value an output")
             if len(y.shape) == 1 and shape[1:] == (1,):
                 y = xp.reshape(y, (-1, 1))
             if (hasattr(loss, "from_logits") or hasattr(loss, "labels")) and tuple(y.shape[1:]) != shape[1:]:
                 raise ValueError(f"{name} has shape {tuple(y.shape)}, the output is (n, {', '.join(map(str, shape[1:]))}); they must agree")
+            if getattr(loss, "link", None) == "sigmoid":
+                losses.check_shares(y, snake_case(type(loss).__name__), name)
             return y
 
         return data.later(check, y)
@@ -506,7 +510,9 @@ class Model:
         origin = data.leaves(x, self._input)[0]
         if data.is_plain(origin):
             return tree.map(self._backend().to_numpy, y)
-        return y if library_of(origin) is self._backend().library else backends.move(y, backends.of(origin))
+        library, be = library_of(origin), self._backend()
+        there = library is be.library and library.device_of(origin) == be.device
+        return y if there else backends.move(y, backends.of(origin))
 
     # ------------------------------------------------------------------------------------------------- looking in
 

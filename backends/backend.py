@@ -70,8 +70,8 @@ class Backend:
             raise TypeError(f"backends.asarray: the array is {library.name}; only arrays with data enter")
         if library not in (None, NOTHING) and not library.on_host(obj):
             raise TypeError(
-                f"x is a {library.title} array on {library.device_of(obj)}, this backend is {self.name}. Either bring the data to the host "
-                f'first, backends.of(x).to_numpy(x), or work where they are: backends.get("{library.name}").'
+                f"x is a {library.title} array on {library.show_device(library.device_of(obj))}, this backend is {self.name}. Either bring the data "
+                f'to the host first, {library.to_host.format(x="x")}, or work where they are: backends.get("{library.name}").'
             )
         host = known("numpy").gate(  # type: ignore[attr-defined]
             library.fetch(obj) if library not in (None, NOTHING) else obj, finite=finite)

@@ -33,6 +33,8 @@ class Compiled:
 
 
 class Jax(Library):
+    to_host = "jax.device_get({x})"
+
     def __init__(self) -> None:
         super().__init__("jax", jax.numpy, "JAX")
         self.version = jax.__version__

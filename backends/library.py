@@ -20,6 +20,7 @@ class Library:
 
     name: str = ""
     title: str = ""  # as messages write it
+    to_host: str = "backends.of({x}).to_numpy({x})"  # how a user brings {x} to the host, as messages write it
     rank = 0  # `namespace` prefers 2 (traced) over 1 (abstract) over 0 (arrays with data)
 
     def __init__(self, name: str, xp: Any, title: str = ""):
@@ -48,6 +49,10 @@ class Library:
     def device_of(self, x: Array) -> Any:
         """The device of x, in the words of its library."""
         return getattr(x, "device", None)
+
+    def show_device(self, device: Any) -> str:
+        """The device, as messages write it: "cuda:0"."""
+        return str(device)
 
     def name_of(self, device: Any) -> str:
         """The backend's name for this device: "cupy:1"."""

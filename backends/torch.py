@@ -13,6 +13,8 @@ from backends.library import Library
 
 
 class Torch(Library):
+    to_host = "{x}.cpu()"
+
     def __init__(self) -> None:
         super().__init__("torch", array_api_compat.torch, "torch")
         self.version = torch.__version__

@@ -71,6 +71,7 @@ class Layer:
         super().__init_subclass__(**kwargs)
         written = "__repr__" in cls.__dict__
         dataclass(frozen=True, eq=False, repr=False)(cls)
+        cls.__setattr__ = Layer._refuse  # type: ignore[method-assign, assignment]
         if not written:
             cls.__repr__ = Layer.__repr__  # type: ignore[method-assign]
 
@@ -83,6 +84,11 @@ class Layer:
                 named.get(value)  # a name that is unknown is refused here, not when data come
             if "Layer" in str(item.type) and not isinstance(value, Layer) and value is not None:
                 object.__setattr__(self, item.name, as_layers(value))
+
+    def _refuse(self, name: str, value: Any) -> None:
+        path = self.name or self.stem
+        advice = f'model.{"un" if value else ""}freeze("{path}")' if name == "trainable" else f"dataclasses.replace(layer, {name}={value!r}) makes another one"
+        raise AttributeError(f"layer.{name} = {value!r}: layers are frozen configuration; {advice}.")
 
     def call(self, x: Any, ctx: Context) -> Any:
         """The output for the input x; parameters, state and randomness come from ctx."""

@@ -72,8 +72,8 @@ def enter(x: Any, be: backends.Backend, dtype: str, name: str, *, indices: bool 
     library = None if is_plain(x) else library_of(x)
     if library is not None and library is not be.library and not library.on_host(x):
         raise TypeError(
-            f"{name} is a {library.title} array on {library.device_of(x)}, this model lives on {be.name}. "
-            f'model.to("{library.name}") moves the model; backends.of({name}).to_numpy({name}) moves the data.'
+            f"{name} is a {library.title} array on {library.show_device(library.device_of(x))}, this model lives on {be.name}. "
+            f'model.to("{library.name_of(library.device_of(x))}") moves the model; {library.to_host.format(x=name)} moves the data.'
         )
     try:
         made = be.asarray(x, finite=finite)

@@ -20,6 +20,8 @@ class Device(cupy.cuda.Device):  # type: ignore[misc]
 
 
 class CuPy(Library):
+    to_host = "cupy.asnumpy({x})"
+
     def __init__(self) -> None:
         super().__init__("cupy", array_api_compat.cupy, "CuPy")
         self.version = cupy.__version__
@@ -37,6 +39,9 @@ class CuPy(Library):
 
     def device_of(self, x: Any) -> Any:
         return _device(x.device.id)
+
+    def show_device(self, device: Any) -> str:
+        return f"cuda:{device.id}"
 
     def name_of(self, device: Any) -> str:
         return self.name if device.id == 0 else f"cupy:{device.id}"
