@@ -16,6 +16,7 @@ alike are done in blocks of rows that stay in the cache.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,7 @@ import numpy as np
 
 from backends.numpy import scalars
 from backends.numpy.pack import pack
+from backends.numpy.taps import taps
 from backends.program.passes import ELEMENTWISE, simplify
 from backends.program.program import Instruction, Program, Ref, call, size
 from backends.program.promotion import FLOATING
@@ -41,7 +43,7 @@ class NumPyRun:
     """What runs a Program on NumPy arrays. It may be called from several threads: each call in progress has its own buffers."""
 
     def __init__(self, program: Program):
-        self.program = pack(simplify(program))
+        self.program = pack(taps(simplify(program)))
         self.source, self.constants = Writer(self.program).source()
         scope = dict(self.constants)
         exec(compile(self.source, "<program>", "exec"), scope)
@@ -751,6 +753,24 @@ class Writer:
             x = target
         return True
 
+    def fold_product(self, i: Instruction) -> bool:
+        """x[n, p·s + q·d, c] += Σ_f a[n, p, f]·b[f, q, c]  for each tap q: a row of positions at a time (taps.py)."""
+        windows, strides, dilations = i.static["windows"], i.static["strides"], i.static["dilations"]
+        a, b = self.solid(i.args[0]), self.solid(i.args[1])
+        rank = len(i.static["shape"])
+        counts, sizes, c = windows[1 : 1 + rank], windows[1 + rank : -1], windows[-1]
+        x = self.storage(i.outs[0])
+        part = self.scratch((a.sample.shape[0], c), x.sample.dtype)
+        placed = self.flat(part, (windows[0], *counts, c))
+        self.constants.setdefault("u_add", np.add)
+        self.lines.append(Line("{0}.fill(0)", [x], []))
+        for number, tap in enumerate(itertools.product(*map(range, sizes))):
+            self.dot(a, self.part(b, (slice(None), slice(number * c, (number + 1) * c))), part)
+            key = (slice(None), *(slice(q * d, q * d + (o - 1) * s + 1, s) for q, o, s, d in zip(tap, counts, strides, dilations, strict=True)))
+            place = self.part(x, key)
+            self.lines.append(Line("u_add({1}, {2}, {0})", [place], [place, placed]))
+        return True
+
     def argmax(self, i: Instruction) -> bool:
         axis = i.static.get("axis")
         if axis is None or self.specs[i.outs[0]].dtype != "int64":
@@ -764,7 +784,7 @@ class Writer:
 
 WRITERS: dict[str, Callable[[Writer, Instruction], bool]] = {
     **dict.fromkeys(VIEWS, Writer.viewed), **dict.fromkeys(REDUCTIONS, Writer.reduction), "astype": Writer.astype, "where": Writer.where,
-    "matmul": Writer.matmul, "concat": Writer.concat, "set_item": Writer.set_item, "take": Writer.take, "fold": Writer.fold, "argmax": Writer.argmax, "argmin": Writer.argmax,
+    "matmul": Writer.matmul, "concat": Writer.concat, "set_item": Writer.set_item, "take": Writer.take, "fold": Writer.fold, "fold_product": Writer.fold_product, "argmax": Writer.argmax, "argmin": Writer.argmax,
 }  # fmt: skip
 
 
