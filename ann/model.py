@@ -392,7 +392,7 @@ class Model:
             if not several and len(y) > 1:
                 raise ValueError(f"class_weight is for one output; for several it is a dict of them: class_weight={{{next(iter(y))!r}: {{0: 1.0, 1: 2.0}}}}")
             for key, of_class in (class_weight if several else {next(iter(y)): class_weight}).items():
-                w = self._class_weight(n, y[key], of_class, f"class_weight[{key!r}]" if several else "class_weight")
+                w = self._class_weight(n, key, y[key], of_class, f"class_weight[{key!r}]" if several else "class_weight")
                 weights[key] = weights[key] * w if key in weights else w
         return weights
 
@@ -405,8 +405,10 @@ class Model:
             raise ValueError(f"{name} has negative values")
         return w
 
-    def _class_weight(self, n: int, y: Array, of_class: dict[int, float], name: str) -> Array:
+    def _class_weight(self, n: int, output: str, y: Array, of_class: dict[int, float], name: str) -> Array:
         """The weight of the class of each example; of targets (n, k) the class is the largest."""
+        if y.ndim > 2 or (y.ndim == 2 and y.shape[1] > 1 and len(self._built.results[output]) > 2):
+            raise ValueError(f"{name}: the targets {tuple(y.shape)} have several labels an example; weigh examples with sample_weight")
         be, host = self._backend(), backends.host
         parts = [be.to_numpy(data.rows(y, start, stop)).reshape(stop - start, -1) for start, stop in data.batches(n, 65536)]
         labels = host.concatenate([part[:, 0] if part.shape[1] == 1 else part.argmax(axis=1) for part in parts] or [host.zeros(0, "int64")])
@@ -585,16 +587,18 @@ class Model:
     def learning_rate(self) -> float:
         """The learning rate of the next step; settable, also with a schedule (which then is replaced by the number)."""
         slots = self._now[2]
-        if slots is None:
+        if self._compiled is None or (slots is None and callable(self._compiled["optimizer"].learning_rate)):
             raise ValueError("learning_rate: the model is not compiled and built yet")
-        assert self._compiled is not None
-        return float(self._compiled["optimizer"].rate(slots))
+        return float(self._compiled["optimizer"].learning_rate if slots is None else self._compiled["optimizer"].rate(slots))
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         params, state, slots, step = self._now
-        if slots is None or self._compiled is None:
-            raise ValueError("learning_rate: the model is not compiled and built yet")
+        if self._compiled is None:
+            raise ValueError("learning_rate: the model is not compiled yet")
+        if slots is None:
+            self._compiled["optimizer"] = self._compiled["optimizer"].with_rate(float(value))
+            return
         if callable(getattr(self._compiled["optimizer"], "learning_rate", None)):
             self._compiled["optimizer"] = self._compiled["optimizer"].with_rate(float(value))
         rate = slots["learning_rate"]

@@ -519,3 +519,129 @@ def test_activations_hold_records_and_each_use(backend):
     assert list(m.activations(x, "*/weights")) == ["attend/weights"]
     with pytest.raises(ValueError, match="nothing matches 'dense'; there are attend/inner"):
         m.activations(x, "dense")
+
+
+@pytest.mark.parametrize("glob", ["batch_normalization", "batch_*", "batch_normalization/*", "*"])
+def test_frozen_batch_normalization_infers(glob):
+    x, y = blobs()
+    m = ann.Model([ann.Dense(4), ann.BatchNormalization(), ann.Dense(3)], seed=0)
+    m.compile(ann.Adam(1e-2), "categorical_crossentropy")
+    m.fit(x, y, epochs=2, verbose=0)
+    m.freeze(glob)
+    assert not any("batch" in path for path in tree.paths(m._now[2]["m"]))  # no slots
+    before = tree.map(np.copy, (m.state, m.params["batch_normalization"]))
+    m.fit(x, y, verbose=0)
+    assert tree.leaves(tree.map(np.array_equal, before, (m.state, m.params["batch_normalization"]))) == [True] * 4
+    m.unfreeze("batch_normalization/gamma")  # one of its parameters learns again: so it is no longer held
+    m.fit(x, y, verbose=0)
+    after = m.params["batch_normalization"]
+    assert not np.array_equal(before[1]["gamma"], after["gamma"]) and np.array_equal(before[1]["beta"], after["beta"])
+    assert not np.array_equal(before[0]["batch_normalization"]["moving_mean"], m.state["batch_normalization"]["moving_mean"])
+
+
+def test_layers_without_parameters_freeze_too():
+    x, y = blobs()
+    m = ann.Model([ann.BatchNormalization(center=False, scale=False), ann.Dense(3, trainable=False), ann.Dense(3)], seed=0)
+    m.compile("adam", "categorical_crossentropy")
+    m.fit(x, y, verbose=0)
+    m.freeze("batch_normalization")
+    before = tree.map(np.copy, (m.state, m.params["dense"]))
+    m.unfreeze("dense")  # it was made with trainable=False, which stays
+    m.fit(x, y, verbose=0)
+    assert all(tree.leaves(tree.map(np.array_equal, before, (m.state, m.params["dense"]))))
+    with pytest.raises(ValueError, match="no layer or parameter matches 'dens'; there are batch_normalization, dense, dense_1"):
+        m.unfreeze("dens")
+
+
+def test_a_frozen_model_is_saved_frozen(tmp_path):
+    x, y = blobs()
+    m = small("numpy")
+    m.fit(x, y, verbose=0)
+    m.freeze("dense")
+    m.save(tmp_path / "m")
+    again = ann.load(tmp_path / "m")
+    assert again.fit(x, y, verbose=0).history == m.fit(x, y, verbose=0).history
+    assert np.array_equal(again.params["dense"]["kernel"], m.params["dense"]["kernel"])
+
+
+def test_all_parameters_are_set_at_once_or_none(backend):
+    m = ann.Model([ann.Input(4), ann.Dense(2), ann.Dense(3)], backend=backend, seed=0)
+    new = tree.map(lambda p: np.full(tuple(p.shape), 0.5), m.params)
+    m.params = new
+    assert all(float(backend.to_numpy(p).min()) == 0.5 for p in tree.leaves(m.params))
+    for path, wrong, message in (
+        ("dense/kernel", np.ones((4, 3)), r"dense/kernel has shape \(4, 2\), \(4, 3\) came"), ("dense/bias", np.array([1, np.nan]), "not finite"),
+        ("dense/bias", np.array(["a", "b"]), "strings"), ("dense/bias", np.array([1j, 1]), "complex"), ("dense/more", np.ones(2), "no parameter dense/more"),
+    ):  # fmt: skip
+        flat = tree.flatten(tree.map(lambda p: p * 2, new)) | {path: wrong}
+        with pytest.raises((ValueError, TypeError), match=message):
+            m.params = tree.unflatten(flat)
+        assert all(float(backend.to_numpy(p).min()) == 0.5 for p in tree.leaves(m.params))
+    with pytest.raises(ValueError, match="no parameter dense_1/bias, dense_1/kernel"):
+        m.params = {"dense": new["dense"]}
+
+
+def test_the_learning_rate_is_read_and_set(backend):
+    x, y = blobs()
+    m = small(backend)
+    assert m.learning_rate == 1e-2
+    m.learning_rate = 0.0
+    before = m.predict(x)
+    m.fit(x, y, verbose=0)
+    assert m.learning_rate == 0.0 and np.array_equal(before, m.predict(x))
+    m.learning_rate = 1e-2
+    m.fit(x, y, verbose=0)
+    assert m.learning_rate == pytest.approx(1e-2) and not np.array_equal(before, m.predict(x))
+    m.compile(ann.SGD(ann.schedules.ExponentialDecay(0.5, 8, 0.5)), "mse")
+    assert m.learning_rate == 0.5
+    with pytest.raises(ValueError, match="not compiled"):
+        ann.Model([ann.Dense(2)]).learning_rate = 1.0
+
+
+class Mixture(ann.Layer):
+    """Words and numbers, as a dict of two inputs."""
+
+    takes_indices = True
+    embed: ann.Layer
+    out: ann.Layer
+
+    def call(self, x, ctx):
+        words = self.embed(x["words"], ctx)
+        xp = ann.namespace(words)
+        return self.out(xp.concat([xp.mean(words, axis=1), x["numbers"]], axis=-1), ctx)
+
+
+def test_a_dict_of_inputs_end_to_end(backend, tmp_path):
+    x, y = blobs(n=40)
+    words = np.arange(120).reshape(40, 3) % 7
+    given = {"words": words, "numbers": x}
+    m = ann.Model(Mixture(ann.Embedding(7, 2), ann.Dense(3)), backend=backend, seed=0)
+    m.compile("adam", "categorical_crossentropy")
+    h = m.fit(given, y, epochs=3, batch_size=20, verbose=0)
+    assert h["loss"][-1] < h["loss"][0]
+    p = m.predict(given)
+    assert p.shape == (40, 3) and np.array_equal(p, m.predict({"numbers": x.tolist(), "words": words.tolist()}))
+    assert m.gradients({"words": words, "numbers": x}, y)["embed"]["embeddings"].shape == (7, 2)
+    m.save(tmp_path / "m")
+    assert np.array_equal(ann.load(tmp_path / "m", backend=backend, custom=[Mixture]).predict(given), p)
+    for wrong, message in (({"words": words}, "the network takes a dict with words, numbers"), (x, "one array of shape"), ({**given, "more": x}, "more")):
+        with pytest.raises(ValueError, match=message):
+            m.predict(wrong)
+    with pytest.raises(ValueError, match=r"x\['numbers'\] has 1 value"):
+        m.predict({"words": words, "numbers": np.where(np.arange(160).reshape(40, 4) == 7, np.inf, x)})
+
+
+def test_models_are_no_layers():
+    m = ann.Model([ann.Input(4), ann.Dense(2)])
+    with pytest.raises(TypeError, match="model.net is its network"):
+        ann.Model([m, ann.Dense(3)])
+    with pytest.raises(TypeError, match="stands first in the list of a Model"):
+        ann.Sequential([ann.Input(4), ann.Dense(2)])
+
+
+def test_class_weights_want_one_label_an_example():
+    x, y = np.ones((6, 5, 3)), np.ones((6, 5), dtype=int)
+    m = ann.Model([ann.Dense(4)])
+    m.compile("sgd", "categorical_crossentropy")
+    with pytest.raises(ValueError, match="several labels an example"):
+        m.fit(x, y, class_weight={1: 2.0}, verbose=0)

@@ -217,8 +217,12 @@ def as_layer(part: Any) -> Layer:
         return Sequential(tuple(part))
     if isinstance(part, type) and issubclass(part, Layer):
         raise TypeError(f"{part.__name__} is a class; write {part.__name__}(…)")
+    if isinstance(getattr(part, "net", None), Layer):
+        raise TypeError("a Model holds its own weights and is no layer; model.net is its network: ann.Model([model.net, …]) has new weights, which assign can set")
     if callable(part):
         return Function(part)
+    if isinstance(part, Input):
+        raise TypeError("an Input stands first in the list of a Model, ann.Model([ann.Input(4), …]), or is what layers are called on: layer(ann.Input(4))")
     raise TypeError(f"a layer, a list of layers or a function x → y is wanted; {type(part).__name__} {part!r} came")
 
 
