@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import array_api_compat.torch
@@ -9,7 +10,29 @@ import numpy
 import torch
 
 from backends.backend import BackendUnavailable
-from backends.library import Library
+from backends.library import Library, Replay
+from backends.program import Ref
+
+
+class Compiled:
+    """A Program under torch.compile: Inductor fuses what the replay calls. It needs a C++ compiler, and seconds at the first call."""
+
+    def __init__(self, program: Any):
+        self.program = program
+        self.bare = replace(program, captured=(), outputs=tuple(y for y in program.outputs if type(y) is Ref))
+        self.run: Any = None
+
+    def __call__(self, arrays: list[Any]) -> list[Any]:
+        arrays = [*arrays, *self.program.captured]
+        if self.run is None:  # PyTorch's own calls, read off from a replay: its tracer of Python code stops at some of ours
+            from torch.fx.experimental.proxy_tensor import make_fx  # heavy
+
+            self.run = torch.compile(make_fx(lambda *arrays: self.bare.run(arrays))(*arrays), dynamic=False)
+        made = iter(self.run(*arrays))
+        return [next(made) if type(y) is Ref else y for y in self.program.outputs]
+
+    def explain(self) -> str:
+        return f"torch: {len(self.program.body)} instructions under torch.compile"
 
 
 class Torch(Library):
@@ -51,6 +74,11 @@ class Torch(Library):
         if x.dtype == torch.bfloat16:
             raise TypeError("NumPy has no bfloat16; x.to(torch.float32) first")
         return numpy.asarray(x.cpu().contiguous())
+
+    lowerings = ("replay", "compile")
+
+    def compile(self, program: Any, lowering: str | None) -> Any:
+        return Compiled(program) if lowering == "compile" else Replay(program)
 
     def synchronize(self, device: Any) -> None:
         if device.type == "cuda":

@@ -129,3 +129,25 @@ def test_what_was_handed_out_is_not_written_by_later_steps():
     for a, b in zip(tree.leaves(before), tree.leaves(kept), strict=True):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(p, q)
+
+
+@pytest.mark.full
+def test_torch_compile_follows_the_replay():
+    torch = pytest.importorskip("torch")
+    import shutil
+
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        pytest.skip("torch.compile needs a C++ compiler")
+    be = backends.get("torch")
+    w, x = be.asarray(RNG.normal(size=(5, 3))), be.asarray(RNG.normal(size=(7, 5)))
+
+    def loss(w, x):
+        xp = backends.namespace(w, x)
+        return xp.sum(ann.softmax(xp.tanh(x @ w)) ** 2)
+
+    step = ann.jit(ann.value_and_grad(loss), lowering="compile")
+    value, g = step(w, x)
+    expected, h = ann.value_and_grad(loss)(w, x)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(g, h)
+    assert "torch.compile" in step.explain()
