@@ -132,6 +132,7 @@ def test_what_was_handed_out_is_not_written_by_later_steps():
 
 
 @pytest.mark.full
+@pytest.mark.filterwarnings("ignore")  # PyTorch's own
 def test_torch_compile_follows_the_replay():
     torch = pytest.importorskip("torch")
     import shutil
