@@ -68,7 +68,7 @@ def test_arrows_inside_ann_point_down(name, path):
 def test_neutral_parts_of_backends_know_no_library(name, path):
     named = [module for module, _ in imports(path) if module.partition(".")[0] in LIBRARIES]
     home = name.split(".")[1] if "." in name else ""
-    if home not in ("numpy", "cupy", "torch", "jax", "strict", "_torch_gaps", "_jax_gaps"):
+    if home not in ("numpy", "native", "cupy", "torch", "jax", "strict", "_torch_gaps", "_jax_gaps"):
         assert not named, f"{name} imports {named}"
     assert not any(module.partition(".")[0] == "ann" for module, _ in imports(path)), f"{name} imports ann"
 

@@ -13,7 +13,28 @@ from backends.numpy.lower import NumPyRun
 from backends.program import passes
 
 PROGRAMS = 150
-LOWERINGS = {"numpy": NumPyRun}
+
+
+def native(threads):
+    """The native lowering, everything that can be shared among so many threads."""
+
+    def lower(program):
+        pytest.importorskip("llvmlite", reason="llvmlite is not installed (extra: native)")
+        from backends.native.blas import Blas, blas
+        from backends.native.groups import CannotExpress
+        from backends.native.run import NativeRun
+
+        if not isinstance(blas(), Blas):
+            pytest.skip(blas())
+        try:
+            return NativeRun(program, blas(), threads, worth=1)
+        except CannotExpress as reason:
+            pytest.skip(f"no kernel for {reason}")
+
+    return lower
+
+
+LOWERINGS = {"numpy": NumPyRun, "native": native(1), "native, 2 threads": native(2), "native, 3 threads": native(3)}
 
 
 def draw(seed):
@@ -176,12 +197,18 @@ def agree(found, meant, dtype):
         np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol * max(1.0, float(np.abs(y).max())) if y.size else 0)
 
 
-@pytest.mark.parametrize("lowering", LOWERINGS)
-@pytest.mark.parametrize("seed", [*range(PROGRAMS), *(pytest.param(seed, marks=pytest.mark.full) for seed in range(PROGRAMS, 10 * PROGRAMS))])
+def quick(lowering, seed):
+    return seed < PROGRAMS and {"numpy": True, "native": seed % 3 == 0, "native, 2 threads": seed % 3 == 1}.get(lowering, False)
+
+
+CASES = [(lowering, seed) for seed in range(10 * PROGRAMS) for lowering in LOWERINGS]
+
+
+@pytest.mark.parametrize(("lowering", "seed"), [pytest.param(*case, marks=[] if quick(*case) else pytest.mark.full) for case in CASES])
 def test_a_random_program_by_every_lowering(lowering, seed):
     f, arrays, donated = draw(seed)
     with np.errstate(all="ignore"):
-        program = jit(f, donate=donated).trace(*arrays)
+        program = jit(f, donate=donated, lowering="replay").trace(*arrays)
         meant = program.run([np.array(x) for x in arrays])
         run = LOWERINGS[lowering](program)
         given = [np.array(x) for x in arrays]
@@ -195,7 +222,8 @@ def test_a_random_program_by_every_lowering(lowering, seed):
         for x, y in zip(found, meant, strict=True):
             if not donated:
                 np.testing.assert_array_equal(np.isnan(x), np.isnan(y))
-        assert first_difference(program, [np.array(x) for x in arrays]) == ""
+        if lowering == "numpy":
+            assert first_difference(program, [np.array(x) for x in arrays], lowering="numpy") == ""
 
 
 @pytest.mark.parametrize("name", ["settle", "fold", "share", "assemble", "simplify"])
@@ -203,7 +231,7 @@ def test_a_random_program_by_every_lowering(lowering, seed):
 def test_a_pass_keeps_the_meaning(name, seed):
     f, arrays, _ = draw(seed)
     with np.errstate(all="ignore"):
-        program = jit(f).trace(*arrays)
+        program = jit(f, lowering="replay").trace(*arrays)
         after = getattr(passes, name)(program)
         agree(after.run(arrays), program.run(arrays), arrays[0].dtype.name)
         assert len(after.body) <= len(program.body) or name in ("settle", "assemble", "simplify")

@@ -14,6 +14,7 @@ pytest.importorskip("llvmlite", reason="llvmlite is not installed (extra: native
 
 from native_support import call, guarded, run_loop
 
+from backends import jit
 from backends.native import compile as compiler
 from backends.native import gemm, workers
 from backends.native.blas import Blas, blas, threads
@@ -343,12 +344,13 @@ def test_parts_cover_a_product_once():
 # workers
 
 
-def program(lists, patches=(), planned=(0, 0, 0)):
+def program(lists, patches=(), planned=(0, 0, 0), slots=()):
     """(address, what must be kept) of a program for workers.Run."""
     arrays = [np.array([word for pair in pairs for word in pair] + [0], np.int64) for pairs in lists]
     triples = np.array(list(patches) or [(0, 0, 0)], np.int64)
-    table = np.array([len(lists), *planned, len(patches), triples.ctypes.data, *(a.ctypes.data for a in arrays)], np.int64)
-    return table.ctypes.data, [*arrays, triples, table]
+    rows = np.array(list(slots) or [(0,) * workers.SLOT_WORDS], np.int64)
+    table = np.array([len(lists), *planned, len(patches), triples.ctypes.data, len(slots), rows.ctypes.data, *(a.ctypes.data for a in arrays)], np.int64)
+    return table.ctypes.data, [*arrays, triples, rows, table]
 
 
 def counting(count, rounds, pool):
@@ -376,7 +378,7 @@ def test_workers_walk_in_step(count):
     address, state, true, _kept = counting(count, 20, pool)
     for _ in range(50):
         state[1:] = 0
-        assert pool.run(address, [])
+        assert pool.run(address, []) == workers.DONE
         assert (state == true).all()
 
 
@@ -387,7 +389,7 @@ def test_threads_that_call_at_once_wait_for_each_other():
     def many(address, state, true, _):
         for _ in range(100):
             state[1:] = 0
-            if not pool.run(address, []) or (state != true).any():
+            if pool.run(address, []) != workers.DONE or (state != true).any():
                 wrong.append(address)
 
     callers = [threading.Thread(target=many, args=p) for p in programs]
@@ -406,7 +408,7 @@ def test_a_child_process_has_workers_of_its_own():
     if child == 0:
         pool = workers.pool(2)
         address, state, true, _kept = counting(2, 10, pool)
-        os._exit(0 if pool.run(address, []) and (state == true).all() else 1)
+        os._exit(0 if pool.run(address, []) == workers.DONE and (state == true).all() else 1)
     assert os.waitpid(child, 0)[1] == 0
 
 
@@ -416,7 +418,7 @@ def test_arrays_are_bound_by_their_address():
     address, _kept = program([[(add, table.ctypes.data)]], [(table.ctypes.data, 0, 8), (table.ctypes.data + 8, 1, 0)])
     for _ in range(2):
         x, y = np.arange(4), np.zeros(3, np.int64)
-        assert workers.pool(1).run(address, [x, y])
+        assert workers.pool(1).run(address, [x, y]) == workers.DONE
         assert (y == [2, 4, 6]).all()
 
 
@@ -427,8 +429,21 @@ def test_a_program_is_not_run_when_the_blas_has_other_threads_than_planned():
     before = b.threads
     for planned in (before, before + 1):
         address, _kept = program([[]], planned=(planned, b.get, b.set))
-        assert workers.pool(1).run(address, []) == (planned == before)
+        assert workers.pool(1).run(address, []) == (workers.DONE if planned == before else workers.OTHER_THREADS)
         assert b.threads == before
+
+
+def test_arrays_that_are_not_as_their_slots_say_are_refused():
+    whole = np.zeros(10)
+    slots = [(id(np.dtype("float64")), 0x501, 40, 1, 0), (id(np.dtype("float64")), 0x101, 40, 0, 0)]  # the first is donated: writeable, alone
+    address, _kept = program([[]], slots=slots)
+    frozen = np.zeros(5)
+    frozen.flags.writeable = False
+    good = whole[:5], whole[5:]
+    for _ in range(2):
+        assert workers.pool(1).run(address, list(good)) == workers.DONE
+        for bad in [(whole[:5], whole[4:9]), (whole[::2], frozen), (frozen, whole[:5]), (whole[:5], np.zeros(5, np.int64)), (np.float64(1), frozen), (whole[:5], [0.0] * 5)]:
+            assert workers.pool(1).run(address, list(bad)) == workers.UNFIT
 
 
 def test_threads_obey_the_affinity():
@@ -440,6 +455,56 @@ def test_threads_obey_the_affinity():
         assert threads() == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+# whole programs
+
+
+def test_a_program_that_has_no_kernel_for_something_runs_on_numpy_and_says_so():
+    f = jit(lambda x: np.sort(x * 2.0))
+    np.testing.assert_array_equal(f(np.array([3.0, 1.0, 2.0])), [2.0, 4.0, 6.0])
+    assert "not native: no kernel for sort" in f.explain()
+    with pytest.raises(ValueError, match="native lowering cannot run this program: no kernel for sort"):
+        jit(lambda x: np.sort(x), lowering="native")(np.ones(3))
+    found_blas()
+    g = jit(lambda x: x * 2.0)
+    g(np.ones(3))
+    assert g.explain().startswith("native")
+
+
+def test_a_program_is_planned_again_when_the_blas_has_other_threads():
+    b = found_blas()
+    if not b.get or b.threads < 2 or threads() < 2:
+        pytest.skip("one thread, or a BLAS that does not tell")
+    x = np.random.default_rng(0).normal(size=(300, 300))
+    f = jit(lambda x: np.tanh(x @ x) @ x, lowering="native")
+    meant = np.tanh(x @ x) @ x
+    before = b.threads
+    set_threads = ctypes.CFUNCTYPE(None, ctypes.c_int)(b.set)
+    try:
+        for count in (before, 1, before):
+            set_threads(count)
+            np.testing.assert_allclose(f(x), meant, rtol=1e-9, atol=1e-9)
+            assert f"{count} thread" in f.explain() and b.threads == count
+    finally:
+        set_threads(before)
+
+
+def test_indices_out_of_range_raise():
+    f = jit(lambda x, i: np.take(x, i, axis=0), lowering="native")
+    x = np.arange(12.0).reshape(4, 3)
+    np.testing.assert_array_equal(f(x, np.array([3, -1])), x[[3, -1]])
+    for wrong in (4, -5):
+        with pytest.raises(IndexError):
+            f(x, np.array([0, wrong]))
+    np.testing.assert_array_equal(f(x, np.array([0, 1])), x[[0, 1]])
+
+
+def test_programs_may_be_dropped_while_workers_wait():
+    found_blas()
+    for k in range(20):
+        x = np.ones((64, 300 + k))
+        assert (jit(lambda x: np.exp(x) * 2.0, lowering="native")(x) > 5).all()
 
 
 # the cache

@@ -12,3 +12,31 @@ is a kernel in the lists. The tables' words that point into arrays of the caller
     addresses = compile.addresses([Loop(…), Gemm("float32", bits), Barrier()])
     pool(threads()).run(program, arrays)                   the program's words: workers.Run
 """
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import sys
+from typing import Any
+
+
+def lower(program: Any) -> Any:
+    """What runs the program, or in words why it cannot be run so."""
+    if importlib.util.find_spec("llvmlite") is None:
+        return "llvmlite is not installed; the extra `native` brings it"
+    if sys.implementation.name != "cpython" or sys.maxsize < 1 << 32 or platform.system() == "Windows":
+        return f"not made for {platform.python_implementation()} on {platform.system()}, {64 if sys.maxsize > 1 << 32 else 32} bits"
+    from backends.native.blas import Blas, blas
+    from backends.native.groups import CannotExpress
+    from backends.native.run import NativeRun, arrays_are_known
+
+    found = blas()
+    if not isinstance(found, Blas):
+        return found
+    if not arrays_are_known():
+        return "this NumPy keeps its arrays otherwise"
+    try:
+        return NativeRun(program, found)
+    except CannotExpress as reason:
+        return f"no kernel for {reason}"

@@ -94,7 +94,7 @@ def _new_machine() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_triple(llvm.get_process_triple())
-    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features(), opt=2, reloc="pic", codemodel="small", jit=True)
+    return target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features(), opt=2, reloc="static", codemodel="large", jit=True)
 
 
 @functools.cache

@@ -45,7 +45,7 @@ class Operand:
 @dataclass(frozen=True)
 class Loop:
     operands: tuple[Operand, ...]
-    nodes: tuple[tuple[Any, ...], ...]  # ("load", dtype, k) ("const", dtype, number) ("column", dtype) ("cast", dtype, v) (function, dtype, v…)
+    nodes: tuple[tuple[Any, ...], ...]  # ("load", dtype, k) ("const", dtype, number, a float in hex) ("column", dtype) ("cast", dtype, v) (function, dtype, v…)
     sinks: tuple[tuple[int, int, str | None], ...]
     row: int = 0  # the length of the row where it is short and known, else 0
 
@@ -172,7 +172,7 @@ class _Writer:
             (s, chunk.number if chunk else None): (chunk, Variable(f, loop.nodes[v][1], self.wide if chunk else 1))
             for s, (k, v, how) in enumerate(loop.sinks)
             if how and set(loop.operands[k].steps[:-1]) <= {"0"} and loop.operands[k].index is None
-            for chunk in (chunks if loop.varies[v] else [None])
+            for chunk in (chunks if loop.along_row(k) else [None])
         }
         for (s, _), (chunk, variable) in self.held.items():
             variable.set(self.load(loop.sinks[s][0], chunk))
@@ -201,7 +201,7 @@ class _Writer:
         chunks = self.short() if loop.row else None
         for self.sweep in range(max(sweep for _, sweep in loop.roots) + 1):
             reduced = [v for v, (name, *_) in enumerate(loop.nodes) if name in REDUCTIONS and loop.sweep[v] == self.sweep + 1]
-            sinks = [s for s, (_, v, _) in enumerate(loop.sinks) if loop.sweep[v] == self.sweep and loop.varies[v]]
+            sinks = [s for s, (k, v, _) in enumerate(loop.sinks) if loop.sweep[v] == self.sweep and loop.along_row(k)]
             keeps = [v for v in loop.kept if loop.sweep[v] == self.sweep]
             for v in range(len(loop.nodes)):
                 if loop.sweep[v] <= self.sweep and not loop.varies[v]:
@@ -216,13 +216,10 @@ class _Writer:
                     x = self.value(loop.nodes[v][2], chunk)
                     x = self.f.select(chunk.mask, x, self.identity(v)) if chunk.mask else x
                     total.set(REDUCTIONS[loop.nodes[v][0]][0](total.get(), x))
-                for s in sinks:
-                    self.sink(s, chunk)
+                self.sink(sinks, chunk)
             for v, total in totals.items():
                 self.memo[v] = across(total.get(), REDUCTIONS[loop.nodes[v][0]][0])
-        for s, (_, v, _) in enumerate(loop.sinks):
-            if not loop.varies[v]:
-                self.sink(s, None)
+        self.sink([s for s, (k, _, _) in enumerate(loop.sinks) if not loop.along_row(k)], None)
 
     def short(self) -> list[_Chunk]:
         """The vectors of a row of known length."""
@@ -247,17 +244,19 @@ class _Writer:
         name, dtype, _ = self.loop.nodes[v]
         return self.f.constant(REDUCTIONS[name][1](dtype), dtype, self.wide)
 
-    def sink(self, s: int, chunk: _Chunk | None) -> None:
-        k, v, how = self.loop.sinks[s]
-        x = self.value(v, chunk)
-        if (s, chunk.number if chunk else None) in self.held:
-            _, variable = self.held[s, chunk.number if chunk else None]
-            variable.set(REDUCTIONS[str(how)][0](variable.get(), x))
-            return
-        place, mask = self.place(k, chunk), chunk.mask if chunk else None
-        if how:
-            x = REDUCTIONS[how][0](self.f.load(self.words["pointer", k], place, x.dtype, x.lanes, mask), x)
-        self.f.store(self.words["pointer", k], place, x, mask)
+    def sink(self, sinks: list[int], chunk: _Chunk | None) -> None:
+        """Store or add: first all that is stored is computed, for one may be written where another is read."""
+        values = [self.value(self.loop.sinks[s][1], chunk) for s in sinks]
+        for s, x in zip(sinks, values, strict=True):
+            k, _, how = self.loop.sinks[s]
+            if (s, chunk.number if chunk else None) in self.held:
+                _, variable = self.held[s, chunk.number if chunk else None]
+                variable.set(REDUCTIONS[str(how)][0](variable.get(), x))
+                continue
+            place, mask = self.place(k, chunk), chunk.mask if chunk else None
+            if how:
+                x = REDUCTIONS[how][0](self.f.load(self.words["pointer", k], place, x.dtype, x.lanes, mask), x)
+            self.f.store(self.words["pointer", k], place, x, mask)
 
     # nodes
 
@@ -285,7 +284,7 @@ class _Writer:
         if name == "load":
             return self.load(rest[0], chunk)
         if name == "const":
-            return self.f.constant(rest[0], dtype)
+            return self.f.constant(float.fromhex(rest[0]) if isinstance(rest[0], str) else rest[0], dtype)
         if name == "column":
             assert chunk is not None
             return self.f.iota(dtype, lanes) + self.f.splat(self.f.cast(chunk.column, dtype), lanes)

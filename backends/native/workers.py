@@ -17,6 +17,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+from backends.library import known
 from backends.native import compile as compiler
 from backends.native.emit import Function, Value, Variable
 
@@ -39,23 +40,27 @@ def word(f: Function, shared: Value, i: int) -> Value:
     return f.at(shared, i, "int64")
 
 
+def barrier(f: Function, shared: Value, count: Value) -> None:
+    """Nobody leaves before all have come."""
+    phase = f.atomic("load", word(f, shared, PHASE))
+    with f.when(f.atomic("add", word(f, shared, ARRIVED), 1).eq(count - 1)):
+        f.atomic("store", word(f, shared, ARRIVED), 0)
+        f.atomic("store", word(f, shared, PHASE), phase + 1)
+    with f.forever() as leave:
+        with f.loop(0, PAUSES):
+            leave(f.atomic("load", word(f, shared, PHASE)).ne(phase))
+            pause(f)
+        leave(f.atomic("load", word(f, shared, PHASE)).ne(phase))
+        f.call("sched_yield", [], "int32")
+
+
 @dataclass(frozen=True)
 class Barrier:
-    """void(table): nobody leaves before all have come.      table: what the threads share, their number."""
+    """void(table): one within a program.      table: what the threads share, their number."""
 
     def function(self, name: str) -> Function:
         f = Function(name, ["ptr"])
-        shared, count = f.pointer(f.word(0)), f.word(1)
-        phase = f.atomic("load", word(f, shared, PHASE))
-        last = f.atomic("add", word(f, shared, ARRIVED), 1).eq(count - 1)
-        with f.when(last):
-            f.atomic("store", word(f, shared, ARRIVED), 0)
-            f.atomic("store", word(f, shared, PHASE), phase + 1)
-        with f.forever() as leave:
-            with f.loop(0, PAUSES):
-                leave(f.atomic("load", word(f, shared, PHASE)).ne(phase))
-                pause(f)
-            f.call("sched_yield", [], "int32")
+        barrier(f, f.pointer(f.word(0)), f.word(1))
         f.done()
         return f
 
@@ -70,16 +75,15 @@ def walk(f: Function, list_: Value) -> None:
         leave(kernel.eq(0))
         f.call(f.pointer(kernel).text, [f.pointer(f.load(here, 1, "int64"))], None)
         place.set(place.get() + 16)
-    return
 
 
 @dataclass(frozen=True)
 class Worker:
-    """void(table): serve forever.      table: what the threads share, the number of this thread."""
+    """void(table): serve forever.      table: what the threads share, the number of this thread, how many there are."""
 
     def function(self, name: str) -> Function:
         f = Function(name, ["ptr"])
-        shared, number = f.pointer(f.word(0)), f.word(1)
+        shared, number, count = f.pointer(f.word(0)), f.word(1), f.word(2)
         generation, sleepers = word(f, shared, GENERATION), word(f, shared, SLEEPERS)
         mutex, condition = word(f, shared, MUTEX), word(f, shared, CONDITION)
         seen, clock = Variable(f, "int64"), f.slot("int64", count=2)
@@ -105,43 +109,71 @@ class Worker:
                     f.call("pthread_mutex_unlock", [mutex], "int32")
             seen.set(f.atomic("load", generation))
             walk(f, f.load(f.pointer(f.atomic("load", word(f, shared, PROGRAM))), number + LISTS, "int64"))
+            barrier(f, shared, count)  # after it the program may be gone
         f.line("unreachable")
         return f
 
 
-# words of a program
-THREADS, PLANNED, GETTER, SETTER, PATCHES, PATCH, LISTS = range(7)
+# words of a program, and of one of its slots
+THREADS, PLANNED, GETTER, SETTER, PATCHES, PATCH, SLOTS, SLOT, LISTS = range(9)
+DTYPE, FLAGS, BYTES, DONATED, LAST, SLOT_WORDS = range(6)
+DONE, OTHER_THREADS, UNFIT = range(3)  # what a run says
 
 
 @dataclass(frozen=True)
 class Run:
-    """int64(shared, program, objects): bind the arrays of the list `objects`, then walk; 0. Or 1, and nothing done, where the
-    threads of the BLAS are no longer those that were planned for.
+    """int64(shared, program, objects): look at the arrays of the list `objects`, bind them, walk.
 
-    program: THREADS, all of the pool or 1; PLANNED, the number that GETTER of the BLAS must give (both 0: it cannot be asked), to be held at 1 by
-    SETTER for the time of the run; PATCHES triples from PATCH on: an address, which receives (data of object `slot`) + offset; from LISTS on the
-    lists of each thread.
+    DONE; or nothing done: OTHER_THREADS, the BLAS has not the number of threads that was planned for; UNFIT, an array is not as its slot says.
+    program: THREADS, all of the pool or 1; PLANNED, the number that GETTER of the BLAS must give (all 0: it cannot be asked), which is held at 1 by
+    SETTER while it runs; PATCHES triples from PATCH on: an address, which receives (data of object `slot`) + offset; SLOTS from SLOT on: the dtype
+    object of an array, FLAGS that it must have, its BYTES, whether it is DONATED and so must not overlap another, where it lay LAST; from LISTS on
+    the lists of each thread.
     """
 
-    items: int  # where a list keeps the address of its items
-    data: int  # where an array keeps the address of its data
+    head: int  # bytes of a Python object before what is its own
+    kind: int  # the address of the class of arrays
 
     def function(self, name: str) -> Function:
         f = Function(name, ["ptr", "ptr", "ptr"], "int64")
         shared, program, objects = f.parameters
-        threads, planned, getter, setter, patches = (f.load(program, i, "int64") for i in range(PATCH))
-        fits, alone = Variable(f, "bool"), f.constant(1, "int32")
-        fits.set(f.constant(True, "bool"))
+        threads, planned, getter, setter, patches, patch, slots, slot = (f.load(program, i, "int64") for i in range(LISTS))
+        items, patch, slot = f.pointer(f.load(objects, self.head // 8 + 1, "int64")), f.pointer(patch), f.pointer(slot)
+        says = Variable(f, "int64")
+        says.set(f.constant(DONE, "int64"))
+
+        def field(i: Value, what: int) -> Value:
+            return f.load(slot, i * SLOT_WORDS + what, "int64")
+
+        def data(i: Value) -> Value:
+            return f.load(f.pointer(f.load(items, i, "int64")), self.head // 8, "int64")
+
         with f.when(getter.ne(0)):
-            fits.set(f.cast(f.call(f.pointer(getter).text, [], "int32"), "int64").eq(planned))
-        with f.when(fits.get()):
+            given = f.cast(f.call(f.pointer(getter).text, [], "int32"), "int64")
+            says.set(f.select(given.eq(planned), f.constant(DONE, "int64"), OTHER_THREADS))
+        moved = Variable(f, "bool")
+        moved.set(f.constant(False, "bool"))
+        with f.loop(0, slots) as i:
+            array = f.pointer(f.load(items, i, "int64"))
+            right = f.load(array, self.head // 8 - 1, "int64").eq(self.kind)
+            with f.when(~right):
+                says.set(f.constant(UNFIT, "int64"))
+            with f.when(right):
+                flags, needed = f.cast(f.load(array, self.head // 4 + 12, "int32"), "int64"), field(i, FLAGS)
+                fits = f.load(array, self.head // 8 + 5, "int64").eq(field(i, DTYPE)) & (flags & needed).eq(needed)
+                says.set(f.select(fits, says.get(), UNFIT))
+                moved.set(moved.get() | data(i).ne(field(i, LAST)))
+        with f.when(moved.get() & says.get().eq(DONE)), f.loop(0, slots) as i:
+            with f.when(field(i, DONATED).ne(0)), f.loop(0, slots) as j:
+                meets = i.ne(j) & data(i).lt(data(j) + field(j, BYTES)) & data(j).lt(data(i) + field(i, BYTES))
+                says.set(f.select(meets, f.constant(UNFIT, "int64"), says.get()))
+            f.store(slot, i * SLOT_WORDS + LAST, f.select(says.get().eq(DONE), data(i), 0))
+        with f.when(says.get().eq(DONE)):
             with f.when(planned.gt(1)):
-                f.call(f.pointer(setter).text, [alone], None)
-            patch, items = f.pointer(f.load(program, PATCH, "int64")), f.pointer(f.load(objects, self.items // 8, "int64"))
+                f.call(f.pointer(setter).text, [f.constant(1, "int32")], None)
             with f.loop(0, patches) as i:
-                address, slot, offset = (f.load(patch, i * 3 + j, "int64") for j in range(3))
-                array = f.pointer(f.load(items, slot, "int64"))
-                f.store(f.pointer(address), 0, f.load(array, self.data // 8, "int64") + offset)
+                address, which, offset = (f.load(patch, i * 3 + j, "int64") for j in range(3))
+                f.store(f.pointer(address), 0, data(which) + offset)
             with f.when(threads.gt(1)):
                 f.atomic("store", word(f, shared, PROGRAM), f.emit(f"ptrtoint {program} to i64", "int64"))
                 f.atomic("add", word(f, shared, GENERATION), 1)
@@ -151,9 +183,11 @@ class Run:
                     f.call("pthread_cond_broadcast", [condition], "int32")
                     f.call("pthread_mutex_unlock", [mutex], "int32")
             walk(f, f.load(program, LISTS, "int64"))
+            with f.when(threads.gt(1)):
+                barrier(f, shared, threads)
             with f.when(planned.gt(1)):
                 f.call(f.pointer(setter).text, [f.cast(planned, "int32")], None)
-        f.done(f.select(fits.get(), f.constant(0, "int64"), f.constant(1, "int64")))
+        f.done(says.get())
         return f
 
 
@@ -166,7 +200,7 @@ class Pool:
         self.memory = (ctypes.c_int64 * (WORDS + 8))()
         self.shared = -(-ctypes.addressof(self.memory) // 64) * 64
         self.sleepers = ctypes.c_int64.from_address(self.shared + 8 * SLEEPERS)
-        run, worker = compiler.addresses([Run(object.__basicsize__ + 8, object.__basicsize__), Worker()])
+        run, worker = compiler.addresses([Run(object.__basicsize__, id(known("numpy").xp.ndarray)), Worker()])
         prototype = (ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.py_object)
         self.call, self.call_briefly = ctypes.CFUNCTYPE(*prototype)(run), ctypes.PYFUNCTYPE(*prototype)(run)
         self.threads: list[threading.Thread] = []
@@ -175,17 +209,17 @@ class Pool:
             library.pthread_mutex_init(ctypes.c_void_p(self.shared + 8 * MUTEX), None)
             library.pthread_cond_init(ctypes.c_void_p(self.shared + 8 * CONDITION), None)
             serve = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(worker)
-            self.tables = [(ctypes.c_int64 * 2)(self.shared, number) for number in range(count)]
+            self.tables = [(ctypes.c_int64 * 3)(self.shared, number, count) for number in range(count)]
             for table in self.tables[1:]:
                 self.threads.append(threading.Thread(target=serve, args=(ctypes.addressof(table),), daemon=True, name="ann worker"))
                 self.threads[-1].start()
 
-    def run(self, program: int, objects: list[Any], brief: bool = False) -> bool:
-        """Whether the program ran. brief: without letting other Python threads run, which costs more than a short program."""
+    def run(self, program: int, objects: list[Any], brief: bool = False) -> int:
+        """What Run says. brief: without letting other Python threads run meanwhile, which costs more than a short program."""
         with self.lock:
-            if self.sleepers.value:
+            if self.sleepers.value and self.count > 1:
                 self.place()
-            return not (self.call_briefly if brief else self.call)(self.shared, program, objects)
+            return (self.call_briefly if brief else self.call)(self.shared, program, objects)  # type: ignore[no-any-return]
 
     def place(self) -> None:
         """Sleeping workers wake up elsewhere than on the caller's core, where the system likes to put them and where both would spin."""

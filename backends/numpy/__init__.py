@@ -36,12 +36,20 @@ class NumPy(Library):
     def scalar(self, number: Any, dtype: str, device: Any) -> Any:
         return numpy.asarray(number, dtype=dtype)
 
-    lowerings = ("numpy", "replay")
+    lowerings = ("native", "numpy", "replay")
 
     def compile(self, program: Any, lowering: str | None) -> Any:
-        from backends.numpy.lower import NumPyRun  # at the first jit: not at import
+        from backends import native  # at the first jit: not at import
+        from backends.numpy.lower import NumPyRun
 
-        return NumPyRun(program)
+        run = native.lower(program) if lowering != "numpy" else ""
+        if isinstance(run, str):
+            if lowering == "native":
+                raise ValueError(f"jit: the native lowering cannot run this program: {run}")
+            made = NumPyRun(program)
+            made.why_not_native = run
+            return made
+        return run
 
 
 library = NumPy()

@@ -42,6 +42,8 @@ VIEWS = ("reshape", "permute_dims", "broadcast_to", "get_item", "windows")
 class NumPyRun:
     """What runs a Program on NumPy arrays. It may be called from several threads: each call in progress has its own buffers."""
 
+    why_not_native = ""  # the reason, for explain()
+
     def __init__(self, program: Program):
         self.program = pack(taps(simplify(program)))
         self.source, self.constants = Writer(self.program).source()
@@ -93,8 +95,9 @@ class NumPyRun:
         return arrays
 
     def explain(self) -> str:
+        reason = f"; not native: {self.why_not_native}" if self.why_not_native else ""
         lines = self.source.count("\n")
-        return f"numpy: {len(self.program.body)} instructions as {lines} lines of NumPy calls on planned buffers"
+        return f"numpy: {len(self.program.body)} instructions as {lines} lines of NumPy calls on planned buffers{reason}"
 
 
 def _root(x: Any) -> Any:

@@ -1,0 +1,660 @@
+"""A Program cut into steps: groups of instructions that one Loop computes, and products of matrices.
+
+A group iterates over one shape, axes of length 1 left out. Its nodes have that shape (they are full) or, where it reduces rows, the shape without
+the row (they are outer). An instruction joins the group of what it reads where their axes agree, so that values pass in registers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from backends.native.emit import SIZE, is_float
+from backends.native.operations import OPERATIONS, REDUCTIONS
+from backends.program.program import Instruction, Program, Ref, call
+from backends.program.promotion import promote_all
+from backends.wrapped import Index, join_key
+
+OF_OPERANDS = frozenset("equal not_equal less less_equal greater greater_equal isnan isinf isfinite signbit logical_not".split())  # whose result has another dtype
+OPERANDS, NODES = 28, 200  # of one group, at most
+SMALL = 4096  # elements: a group no larger may take in what has only its shape in common, and reduces itself to a number
+
+Axes = tuple[int, ...]
+
+
+class CannotExpress(Exception):
+    """What there is no kernel for, in words."""
+
+
+@dataclass
+class Use:
+    """An operand of a group: which memory, where in it (elements), how far apart along each axis of the group.
+
+    how: None where it is read or stored; "sum", … where it adds up what meets there; shared: the axes along which that happens.
+    index: the number of the operand that says where, times a stride, below a size.
+    """
+
+    root: int
+    dtype: str
+    offset: int
+    strides: Axes
+    index: tuple[int, int, int] | None = None
+    how: str | None = None
+    shared: frozenset[int] = frozenset()
+
+
+@dataclass
+class Group:
+    """shape and row as above (row: the axis at which it begins, if rows are reduced); nodes as in Loop, loads by the number of the use;
+    sinks: (use, node); inside: value → (node, the axes of the group that its axes are, those of length 1 left out)."""
+
+    shape: Axes
+    row: int | None = None
+    uses: list[Use] = field(default_factory=list)
+    nodes: list[tuple[Any, ...]] = field(default_factory=list)
+    sinks: list[tuple[int, int]] = field(default_factory=list)
+    inside: dict[int, tuple[int, Axes]] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def add(self, *node: Any) -> int:
+        """The number of this node, one for equal ones."""
+        if node not in self.nodes:
+            self.nodes.append(node)
+        return self.nodes.index(node)
+
+    def use(self, use: Use) -> int:
+        if use not in self.uses:
+            self.uses.append(use)
+        return self.uses.index(use)
+
+    def fits(self, strides: Axes) -> bool:
+        """Whether the row is one axis of an operand with these strides."""
+        return self.row is None or merges(strides[self.row :], self.shape[self.row :])
+
+
+@dataclass
+class Product:
+    """c[i] ← a[i]·b[i], samples of three axes in the memory of these roots."""
+
+    out: int
+    a_root: int
+    b_root: int
+    c: Any
+    a: Any
+    b: Any
+
+
+Step = Group | Product
+
+
+def merges(strides: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether these axes are one."""
+    return all(s == t * n for s, t, n in zip(strides, strides[1:], shape[1:], strict=False))
+
+
+def stripped(shape: Sequence[int]) -> Axes:
+    return tuple(n for n in shape if n != 1)
+
+
+class Grouping:
+    """steps; and of each value the memory it lies in (`roots`) and its place there (`samples`: arrays without content, with its strides)."""
+
+    def __init__(self, program: Program):
+        self.program = program
+        self.shapes = {r: s.shape for r, s in enumerate(program.values)}
+        self.dtypes = {r: s.dtype for r, s in enumerate(program.values)}
+        self.samples: dict[int, Any] = {}
+        self.bases: dict[int, Any] = {}  # root → the sample of its memory
+        self.roots: dict[int, int] = {}
+        self.trails: dict[int, tuple[int, tuple[int | None, ...]]] = {}  # value → (what it is a view of, the axis of that each of its axes is)
+        self.numbers: dict[int, Any] = {}  # uniform values
+        self.constants: dict[int, Any] = {}  # root → array
+        self.steps: list[Step] = []
+        self.made: dict[int, int] = {}  # root → the step that makes it
+        self.results: list[Any] = []  # for each output its root, or what it is
+        for r in program.inputs:
+            self.own(r)
+            self.made[r] = -1
+        for i in program.body:
+            self.enter(i)
+        for y in program.outputs:
+            self.results.append(self.result(y))
+
+    # values
+
+    def own(self, v: int) -> Any:
+        """v has memory of its own, in C order."""
+        if 0 in self.shapes[v]:
+            raise CannotExpress("an array of size 0")
+        if self.dtypes[v] not in SIZE:
+            raise CannotExpress(f"the dtype {self.dtypes[v]}")
+        self.samples[v] = self.bases[v] = np.empty(self.shapes[v], self.dtypes[v])
+        self.roots[v] = v
+        self.trails[v] = (v, tuple(None if n == 1 else k for k, n in enumerate(self.shapes[v])))
+        return self.samples[v]
+
+    def new(self, shape: Axes, dtype: str) -> int:
+        v = len(self.shapes)
+        self.shapes[v], self.dtypes[v] = shape, dtype
+        self.own(v)
+        return v
+
+    def spot(self, v: int, sample: Any = None) -> tuple[int, Axes]:
+        """(offset, strides) of a value in the memory of its root, in elements."""
+        sample, base = self.samples[v] if sample is None else sample, self.bases[self.roots[v]]
+        return (_address(sample) - _address(base)) // base.itemsize, tuple(s // base.itemsize for s in sample.strides)
+
+    def trail(self: Grouping, i: Instruction, x: int, out: int) -> tuple[int, tuple[int | None, ...]]:
+        """What a view is of, and which axes it shows, where it only moves, adds or repeats axes."""
+        source, axes = self.trails[x]
+        shape, old = self.shapes[out], self.shapes[x]
+        if i.name == "permute_dims":
+            return source, tuple(axes[a] for a in i.static["axes"])
+        if i.name == "broadcast_to":
+            shown = (None,) * (len(shape) - len(old)) + axes
+            return source, tuple(a if n == m else None for a, n, m in zip(shown, shape, (1,) * (len(shape) - len(old)) + tuple(old), strict=True))
+        if i.name == "reshape" and stripped(shape) == stripped(old) and all((a is None) == (n == 1) for a, n in zip(axes, old, strict=True)):
+            left = iter([a for a in axes if a is not None])
+            return source, tuple(None if n == 1 else next(left) for n in shape)
+        return out, tuple(None if n == 1 else k for k, n in enumerate(shape))
+
+    def solid(self, v: Any) -> int:
+        """The value, with memory also if it is uniform."""
+        if v in self.numbers:
+            y = self.new(self.shapes[v], self.dtypes[v])
+            self.copy(v, y, self.samples[y])
+            return y
+        return int(v)
+
+    # instructions
+
+    def enter(self, i: Instruction) -> None:
+        name, out = i.name, i.outs[0]
+        rule = RULES.get(name)
+        if len(i.outs) > 1 or rule is None:
+            raise CannotExpress(name)
+        if 0 in self.shapes[out]:
+            raise CannotExpress("an array of size 0")
+        rule(self, i)
+
+    def join(
+        self, shape: Axes, args: list[Any], build: Callable[[Group, list[int], Axes], None],
+        limit: Callable[[Group, Axes, list[Any]], bool] = lambda g, axes, loads: True, after: Sequence[int] = (), alone: bool = False,
+    ) -> int:  # fmt: skip
+        """Let the group that suits best compute something of this shape from these values; the number of its step.
+
+        build(group, a node for each argument, the axes of the group that the shape has) enters it; limit(group, axes, nodes or uses) may refuse a group; `after` must
+        be in memory by then; alone: in a group of its own.
+        """
+        values = [v for v in args if v not in self.numbers]
+        earliest = max((self.made[self.roots[v]] for v in values), default=-1)
+        first = max(earliest, 0, *(self.made[self.roots[v]] + 1 for v in after))
+        found = None
+        for s in range(len(self.steps) - 1, len(self.steps) if alone else first - 1, -1):
+            g = self.steps[s]
+            if not isinstance(g, Group):
+                continue
+            if len(g.uses) > OPERANDS or len(g.nodes) > NODES or (axes := self.axes(g, shape)) is None:
+                continue
+            loads = [self.load(g, s, v, shape, axes) for v in values]
+            if None in loads or not limit(g, axes, loads):
+                continue
+            if s == earliest and any(self.trails[v][0] in g.inside for v in values) or g.size <= SMALL or any(use in g.uses for use in loads):
+                found = g, s, axes
+                break
+        if found is None:
+            g = Group(stripped(shape))
+            self.steps.append(g)
+            found = g, len(self.steps) - 1, tuple(range(len(g.shape)))
+            if not limit(g, found[2], [self.load(g, found[1], v, shape, found[2]) for v in values]):
+                raise CannotExpress(f"a loop over {shape}")
+        g, s, axes = found
+        nodes = []
+        for v in args:
+            if v in self.numbers:
+                nodes.append(g.add("const", self.dtypes[v], encoded(self.numbers[v], self.dtypes[v])))
+                continue
+            load = self.load(g, s, v, shape, axes)
+            if load is None:
+                raise CannotExpress(f"rows of {shape} that are no single axis")
+            nodes.append(load if isinstance(load, int) else g.add("load", load.dtype, g.use(load)))
+        build(g, nodes, axes)
+        return s
+
+    def axes(self, g: Group, shape: Axes) -> Axes | None:
+        """The axes of the group that a shape has, if it is full or outer."""
+        if stripped(shape) == g.shape:
+            return tuple(range(len(g.shape)))
+        if g.row is not None and stripped(shape) == g.shape[: g.row]:
+            return tuple(range(g.row))
+        return None
+
+    def load(self, g: Group, s: int, v: int, shape: Axes, axes: Axes) -> int | Use | None:
+        """A value as operand of something of this shape in group s: a node that is there, or memory to read; None if neither will do."""
+        seen, pad = self.shapes[v], len(shape) - len(self.shapes[v])
+        places = [p - pad for p, n in enumerate(shape) if n != 1]  # of the value's axes, for each of `axes`
+        source, trail = self.trails[v]
+        if source in g.inside:
+            node, own = g.inside[source]
+            ids = [k for k, n in enumerate(self.shapes[source]) if n != 1]
+            met = {trail[p]: a for p, a in zip(places, axes, strict=True) if p >= 0 and seen[p] != 1 and trail[p] is not None}
+            return node if met == dict(zip(ids, own, strict=True)) else None
+        if self.made[self.roots[v]] >= s:
+            return None
+        offset, steps = self.spot(v)
+        strides = [0] * len(g.shape)
+        for p, a in zip(places, axes, strict=True):
+            strides[a] = steps[p] if p >= 0 and seen[p] != 1 else 0
+        return Use(self.roots[v], self.dtypes[v], offset, tuple(strides)) if g.fits(tuple(strides)) else None
+
+    def copy(self, x: Any, root: int, sample: Any, alone: bool = False) -> None:
+        """Store a value in memory of `root`, at the place of the sample."""
+        shape = tuple(sample.shape)
+        offset, steps = self.spot(root, sample)
+        step = tuple(t for t, n in zip(steps, shape, strict=True) if n != 1)
+
+        def spread(g: Group, axes: Axes) -> Axes:
+            strides = [0] * len(g.shape)
+            for a, t in zip(axes, step, strict=True):
+                strides[a] = t
+            return tuple(strides)
+
+        def build(g: Group, nodes: list[int], axes: Axes) -> None:
+            node = nodes[0] if g.nodes[nodes[0]][1] == self.dtypes[root] else g.add("cast", self.dtypes[root], nodes[0])
+            g.sinks.append((g.use(Use(root, self.dtypes[root], offset, spread(g, axes))), node))
+
+        s = self.join(shape, [x], build, lambda g, axes, loads: g.fits(spread(g, axes)), alone=alone)
+        self.made[root] = max(self.made.get(root, -1), s)
+
+    def matrix(self, v: int, sample: Any, shape: tuple[int, ...]) -> tuple[int, Any]:
+        """(root, sample) of this look at a value in three axes, copied where the BLAS could not read it."""
+        try:
+            matrix = np.reshape(sample, shape, copy=False)
+        except ValueError:
+            matrix = None
+        if matrix is not None and layout(matrix) is not None:
+            return self.roots[v], matrix
+        look, c = self.new(tuple(sample.shape), self.dtypes[v]), self.new(tuple(sample.shape), self.dtypes[v])
+        self.samples[look], self.roots[look] = sample, self.roots[v]
+        self.copy(look, c, self.samples[c])
+        return c, self.samples[c].reshape(shape)
+
+    def result(self, y: Any) -> Any:
+        """The root that holds an output, or what it is if it is none."""
+        if type(y) is not Ref:
+            return y
+        if y in self.program.inputs or (self.roots.get(y) == y and y not in self.constants):
+            return Ref(y)
+        out = self.new(self.shapes[y], self.dtypes[y])
+        self.copy(y, out, self.samples[out])
+        return Ref(out)
+
+    def keep(self, g: Group, v: int, node: int, axes: Axes) -> None:
+        """The group has computed v."""
+        g.inside[v] = node, axes
+
+
+def _address(sample: Any) -> int:
+    return int(sample.__array_interface__["data"][0])
+
+
+def encoded(number: Any, dtype: str) -> Any:
+    """A number so that equal ones are the same: 0.0 is not −0.0, and NaN is NaN."""
+    return float(number).hex() if is_float(dtype) else int(number)
+
+
+# ------------------------------------------------------------------------------------------------- rules: an instruction → nodes
+
+
+def arguments(self: Grouping, i: Instruction, dtypes: list[str]) -> list[int]:
+    """The arguments of an instruction as values, numbers as uniform ones of these dtypes."""
+    values = []
+    for x, dtype in zip(i.args, dtypes, strict=True):
+        if type(x) is not Ref:
+            v = len(self.shapes)
+            self.shapes[v], self.dtypes[v], self.numbers[v] = (), dtype, x
+            x = v
+        values.append(x)
+    return values
+
+
+def elementwise(self: Grouping, i: Instruction) -> None:
+    """Functions of equal places; the arguments are brought to one dtype first."""
+    out, name = i.outs[0], i.name
+    dtype = self.dtypes[out]
+    kinds = [self.dtypes[x] if type(x) is Ref else type(x) for x in i.args]
+    common = dtype if name not in OF_OPERANDS else promote_all(kinds)
+    if any("complex" in k for k in [common, *(k for k in kinds if isinstance(k, str))]):
+        raise CannotExpress("complex numbers")
+    if name == "clip":
+        _clip(self, i)
+        return
+    dtypes = ["bool", dtype, dtype] if name == "where" else [common] * len(i.args)
+    if name == "pow" and not is_float(dtype):
+        raise CannotExpress("powers of integers")
+
+    def build(g: Group, nodes: list[int], axes: Axes) -> None:
+        nodes = [_cast(g, node, d) for node, d in zip(nodes, dtypes, strict=True)]
+        self.keep(g, out, nodes[0] if name == "astype" else g.add(name, dtype, *nodes), axes)
+
+    self.own(out)
+    self.made[out] = self.join(self.shapes[out], arguments(self, i, dtypes), build)
+
+
+def _cast(g: Group, node: int, dtype: str) -> int:
+    name, held, *rest = g.nodes[node]
+    if held == dtype:
+        return node
+    return g.add("const", dtype, encoded(decoded(rest[0]), dtype)) if name == "const" else g.add("cast", dtype, node)
+
+
+def decoded(number: Any) -> Any:
+    return float.fromhex(number) if isinstance(number, str) else number
+
+
+def _clip(self: Grouping, i: Instruction) -> None:
+    x, *bounds = i.args
+    for name, bound in zip(("maximum", "minimum"), bounds, strict=False):
+        if bound is not None:
+            y = len(self.shapes)
+            self.shapes[y], self.dtypes[y] = self.shapes[i.outs[0]], self.dtypes[i.outs[0]]
+            elementwise(self, Instruction(name, (x, bound), {}, (Ref(y),)))
+            x = Ref(y)
+    elementwise(self, Instruction("astype", (x,), {}, i.outs))
+
+
+def reduction(self: Grouping, i: Instruction) -> None:
+    """Rows are reduced within their group; what is added up over slower axes is a sink, and known after it."""
+    (x,), out = arguments(self, i, [self.dtypes[i.outs[0]]]), i.outs[0]
+    shape, dtype = self.shapes[x], self.dtypes[out]
+    reduced = [p for p, n in enumerate(shape) if p in i.static["axis"] and n != 1]
+    kept = [p for p, n in enumerate(shape) if p not in i.static["axis"] and n != 1]
+    whole = [p for p, n in enumerate(shape) if n != 1]
+
+    def rowwise(g: Group, axes: Axes, loads: list[Any]) -> int | None:
+        """Where the row begins if the reduction is one of rows, known within the group."""
+        over = [a for p, a in zip(whole, axes, strict=True) if p in reduced]
+        if len(axes) < len(g.shape) or not over or over != list(range(over[0], len(g.shape))) or (over[0] == 0 and g.size > SMALL):
+            return None
+        return over[0] if all(merges(use.strides[over[0] :], g.shape[over[0] :]) for use in (*g.uses, *loads) if isinstance(use, Use)) else None
+
+    def last(g: Group, axes: Axes) -> bool:
+        """Whether the fastest axis is among those reduced, though the others are not all behind one another."""
+        return len(axes) == len(g.shape) and bool(reduced) and reduced[-1] == whole[-1]
+
+    def limit(g: Group, axes: Axes, loads: list[Any]) -> bool:
+        row = rowwise(g, axes, loads)
+        if row is None and last(g, axes):
+            row = len(g.shape) - 1
+        return row is None or g.row in (row, None)
+
+    def build(g: Group, nodes: list[int], axes: Axes) -> None:
+        node = _cast(g, nodes[0], dtype)
+        row = rowwise(g, axes, [])
+        if row is not None:
+            g.row = row
+            self.keep(g, out, g.add(i.name, dtype, node), tuple(range(row)))
+            return
+        if last(g, axes):
+            g.row = len(g.shape) - 1
+            node = g.add(i.name, dtype, node)
+        place = dict(zip(whole, axes, strict=True))
+        strides, step = [0] * len(g.shape), 1
+        for p in reversed(kept):
+            strides[place[p]] = step
+            step *= shape[p]
+        use = Use(out, dtype, 0, tuple(strides), None, i.name, frozenset(place[p] for p in reduced))
+        g.sinks.append((g.use(use), node))
+
+    self.own(out)
+    self.made[out] = self.join(shape, [x], build, limit)
+
+
+def largest(self: Grouping, i: Instruction) -> None:
+    """argmax and argmin along the last axis: the least column that holds the extreme, or NaN."""
+    (x,), out = i.args, i.outs[0]
+    shape, dtype = self.shapes[x], self.dtypes[x]
+    if i.static.get("axis") is not None and shape[i.static["axis"]] == 1:
+        self.numbers[out] = 0
+        return
+    if i.static.get("axis") not in (-1, len(shape) - 1):
+        raise CannotExpress(f"{i.name} along axis {i.static.get('axis')} of {len(shape)}")
+
+    def limit(g: Group, axes: Axes, loads: list[Any]) -> bool:
+        row = len(g.shape) - 1
+        return len(axes) == len(g.shape) and g.row in (None, row) and (row > 0 or g.size <= SMALL)
+
+    def build(g: Group, nodes: list[int], axes: Axes) -> None:
+        g.row = len(g.shape) - 1
+        extreme = g.add(i.name[3:], dtype, nodes[0])
+        found = g.add("equal", "bool", nodes[0], extreme)
+        if is_float(dtype):
+            found = g.add("logical_or", "bool", found, g.add("isnan", "bool", nodes[0]))
+        place = g.add("where", "int64", found, g.add("column", "int64"), g.add("const", "int64", shape[-1]))
+        self.keep(g, out, g.add("min", "int64", place), tuple(range(g.row)))
+
+    self.own(out)
+    self.made[out] = self.join(shape, [x], build, limit)
+
+
+def view(self: Grouping, i: Instruction) -> None:
+    """Another look at the same memory; where there is none, a copy in the new order."""
+    x, out = i.args[0], i.outs[0]
+    if x in self.numbers:
+        self.numbers[out] = self.numbers[x]
+        return
+    sample = self.samples[x]
+    if i.name == "get_item" and i.args[1]:
+        picked(self, i)
+        return
+    if i.name == "reshape":
+        try:
+            y = np.reshape(sample, self.shapes[out], copy=False)
+        except ValueError:
+            c = self.new(self.shapes[x], self.dtypes[x])
+            self.copy(x, c, self.samples[c])
+            x, y = c, self.samples[c].reshape(self.shapes[out])
+    elif i.name == "permute_dims":
+        y = sample.transpose(i.static["axes"])
+    elif i.name == "broadcast_to":
+        y = np.broadcast_to(sample, self.shapes[out])
+    elif i.name == "windows":
+        y = self.program.library.gaps["windows"](sample, **i.static)
+    else:
+        key = join_key(i.static["key"], [])
+        y = sample[(*key, ...) if isinstance(key, tuple) and Ellipsis not in key else key if isinstance(key, tuple) else (key, ...)]
+    self.samples[out], self.roots[out] = y, self.roots[x]
+    self.trails[out] = self.trail(i, x, out)
+
+
+def picked(self: Grouping, i: Instruction) -> None:
+    """x[…, index, …]: take along one axis."""
+    x, out = i.args[0], i.outs[0]
+    key, arrays = i.static["key"], i.args[1]
+    key = key if isinstance(key, tuple) else (key,)
+    axes = [p for p, part in enumerate(key) if isinstance(part, Index)]
+    others = [part for part in key if not isinstance(part, Index)]
+    if len(axes) != 1 or any(part != slice(None) and not (part is Ellipsis and key[-1] is Ellipsis) for part in others):
+        raise CannotExpress("x[key] with several index arrays, or with slices beside one")
+    indexed(self, self.solid(x), self.solid(arrays[0]), axes[0], out, along=False)
+
+
+def take(self: Grouping, i: Instruction) -> None:
+    x, index = (self.solid(v) for v in i.args)
+    rank = len(self.shapes[x])
+    axis = i.static.get("axis")
+    if axis is None and rank != 1 and i.name == "take":
+        raise CannotExpress("take without an axis")
+    axis = (-1 if i.name == "take_along_axis" else 0) if axis is None else axis
+    indexed(self, x, index, axis % rank, i.outs[0], along=i.name == "take_along_axis")
+
+
+def indexed(self: Grouping, x: int, index: int, axis: int, out: int, along: bool) -> None:
+    """y[…, j, …] = x[…, index[j], …]; or, along an axis, with an index of the shape of y."""
+    if self.dtypes[index] == "bool" or "int" not in self.dtypes[index]:
+        raise CannotExpress(f"indices of dtype {self.dtypes[index]}")
+    shape, rank = self.shapes[out], len(self.shapes[index])
+    (x_offset, x_steps), (offset, steps) = self.spot(x), self.spot(index)
+    if along:
+        steps_of = dict(enumerate(steps))
+        moving = {p: t if self.shapes[x][p] != 1 else 0 for p, t in enumerate(x_steps) if p != axis}
+    else:
+        steps_of = {axis + p: t for p, t in enumerate(steps)}
+        moving = {p if p < axis else p + rank - 1: t for p, t in enumerate(x_steps) if p != axis}
+    whole = [p for p, n in enumerate(shape) if n != 1]
+
+    def spread(of: dict[int, int], g: Group, axes: Axes) -> Axes:
+        strides = [0] * len(g.shape)
+        for p, a in zip(whole, axes, strict=True):
+            strides[a] = of.get(p, 0)
+        return tuple(strides)
+
+    def build(g: Group, nodes: list[int], axes: Axes) -> None:
+        where = g.use(Use(self.roots[index], self.dtypes[index], offset, spread(steps_of, g, axes)))
+        place = (where, x_steps[axis], self.shapes[x][axis])
+        use = g.use(Use(self.roots[x], self.dtypes[x], x_offset, spread(moving, g, axes), place))
+        self.keep(g, out, g.add("load", self.dtypes[x], use), axes)
+
+    self.own(out)
+    fits = lambda g, axes, loads: g.fits(spread(steps_of, g, axes)) and g.fits(spread(moving, g, axes))  # noqa: E731
+    self.made[out] = self.join(shape, [], build, fits, after=[x, index])
+
+
+def scatter_add(self: Grouping, i: Instruction) -> None:
+    """Row j of u is added to row index[j]."""
+    u, out = i.args[0], i.outs[0]
+    index = self.solid(i.args[1])
+    shape, dtype = self.shapes[u], self.dtypes[out]
+    whole = [p for p, n in enumerate(shape) if n != 1]
+    if whole[-1:] in ([], [0]):
+        raise CannotExpress("scatter_add of rows of length 1")
+    offset, (step,) = self.spot(index)
+    row = math.prod(shape[1:])
+
+    def build(g: Group, nodes: list[int], axes: Axes) -> None:
+        strides, steps, inner = [0] * len(g.shape), [0] * len(g.shape), 1
+        for p, a in reversed(list(zip(whole, axes, strict=True))):
+            if p == 0:
+                steps[a] = step
+            else:
+                strides[a] = inner
+                inner *= shape[p]
+        where = g.use(Use(self.roots[index], self.dtypes[index], offset, tuple(steps)))
+        shared = frozenset(a for p, a in zip(whole, axes, strict=True) if p == 0)
+        g.sinks.append((g.use(Use(out, dtype, 0, tuple(strides), (where, row, i.static["length"]), "sum", shared)), _cast(g, nodes[0], dtype)))
+
+    self.own(out)
+    self.made[out] = self.join(shape, [u], build, lambda g, axes, loads: len(axes) == len(g.shape) and g.row is None, after=[index])
+
+
+def fold(self: Grouping, i: Instruction) -> None:
+    """Windows back in their places: each is added where it was seen; where none overlap, and they cover all, it is a copy."""
+    y, out = i.args[0], i.outs[0]
+    shape, strides, dilations = i.static["shape"], i.static["strides"], i.static["dilations"]
+    r, seen = len(shape), self.shapes[y]
+    sample = self.own(out)
+    lengths = [t // sample.itemsize for t in sample.strides]
+    counts, sizes = seen[1 : 1 + r], seen[1 + r : 1 + 2 * r]
+    steps = [lengths[0], *(t * s for t, s in zip(lengths[1:], strides, strict=False)), *(t * d for t, d in zip(lengths[1:], dilations, strict=False)), lengths[-1]]
+    if tuple(sizes) == tuple(strides) and set(dilations) == {1} and all(o * k == n for o, k, n in zip(counts, sizes, shape, strict=True)):
+        self.copy(y, out, np.lib.stride_tricks.as_strided(sample, seen, [t * sample.itemsize for t in steps]))
+        return
+    whole = [p for p, n in enumerate(seen) if n != 1]
+
+    def build(g: Group, nodes: list[int], axes: Axes) -> None:
+        target = [0] * len(g.shape)
+        for p, a in zip(whole, axes, strict=True):
+            target[a] = steps[p]
+        shared = frozenset(a for p, a in zip(whole, axes, strict=True) if 1 <= p <= 2 * r)
+        g.sinks.append((g.use(Use(out, self.dtypes[out], 0, tuple(target), None, "sum", shared)), nodes[0]))
+
+    self.made[out] = self.join(seen, [y], build, lambda g, axes, loads: len(axes) == len(g.shape) and g.row is None)
+
+
+def concat(self: Grouping, i: Instruction) -> None:
+    out, axis = i.outs[0], i.static["axis"]
+    sample, start = self.own(out), 0
+    for x in i.args[0]:
+        n = self.shapes[x][axis]
+        self.copy(x, out, sample[(slice(None),) * axis + (slice(start, start + n),)])
+        start += n
+
+
+def set_item(self: Grouping, i: Instruction) -> None:
+    x, value, arrays = i.args
+    if arrays:
+        raise CannotExpress("x[index array] = value")
+    out = i.outs[0]
+    sample = self.own(out)
+    self.copy(x, out, sample)
+    key = i.static["key"]
+    place = sample[(*key, ...) if isinstance(key, tuple) and Ellipsis not in key else key if isinstance(key, tuple) else (key, ...)]
+    (value,) = arguments(self, Instruction("", (value,), {}, ()), [self.dtypes[out]])
+    self.shapes[value] = self.shapes[value] or (1,) * place.ndim
+    self.copy(value, out, place, alone=True)
+
+
+def matmul(self: Grouping, i: Instruction) -> None:
+    """Products of matrices, of stacks of them, and of vectors as matrices of one row or column."""
+    out, dtype = i.outs[0], self.dtypes[i.outs[0]]
+    if dtype not in ("float32", "float64") or any(self.dtypes[x] != dtype for x in i.args):
+        raise CannotExpress(f"matmul of {' and '.join(self.dtypes[x] for x in i.args)}")
+    a, b = (self.solid(x) for x in i.args)
+    c, x, y = self.own(out), self.samples[a], self.samples[b]
+    if x.ndim == 1:
+        x, c = x[None], c[..., None, :] if y.ndim > 1 else c[None]
+    if y.ndim == 1:
+        y, c = y[:, None], c[..., None]
+    if y.ndim == 2:  # all rows at once
+        c = c.reshape(1, -1, c.shape[-1])
+        a, x = self.matrix(a, x, (1, -1, x.shape[-1]))
+        b, y = self.matrix(b, y, (1, *y.shape))
+    else:
+        batch, c = c.shape[:-2], c.reshape(-1, *c.shape[-2:])
+        a, x = self.matrix(a, np.broadcast_to(x, (*batch, *x.shape[-2:])), (-1, *x.shape[-2:]))
+        b, y = self.matrix(b, np.broadcast_to(y, (*batch, *y.shape[-2:])), (-1, *y.shape[-2:]))
+    self.steps.append(Product(out, a, b, c, x, y))
+    self.made[out] = len(self.steps) - 1
+
+
+def layout(sample: Any) -> tuple[bool, int] | None:
+    """(transposed, leading dimension) of the last two axes as the BLAS has them, or None."""
+    (r, c), (t, u) = sample.shape[-2:], (t // sample.itemsize for t in sample.strides[-2:])
+    if (c == 1 or u == 1) and (r == 1 or t >= c):
+        return False, max(t, c) if r > 1 else c
+    if (r == 1 or t == 1) and (c == 1 or u >= r):
+        return True, max(u, r) if c > 1 else r
+    return None
+
+
+def constant(self: Grouping, i: Instruction) -> None:
+    """Arrays that depend on no input."""
+    out = i.outs[0]
+    value = np.ascontiguousarray(i.static["value"] if i.name == "constant" else call(self.program.library, i, list(i.args)), dtype=self.dtypes[out])
+    if value.ndim == 0:
+        self.numbers[out] = value.item()
+        return
+    self.own(out)
+    self.constants[out], self.made[out] = value, -1
+
+
+def full(self: Grouping, i: Instruction) -> None:
+    self.numbers[i.outs[0]] = i.args[0]
+
+
+RULES: dict[str, Callable[[Grouping, Instruction], None]] = {
+    **dict.fromkeys([*OPERATIONS, "astype", "clip"], elementwise),
+    **dict.fromkeys(REDUCTIONS, reduction),
+    **dict.fromkeys(("argmax", "argmin"), largest),
+    **dict.fromkeys(("reshape", "permute_dims", "broadcast_to", "get_item", "windows"), view),
+    **dict.fromkeys(("take", "take_along_axis"), take),
+    **dict.fromkeys(("arange", "linspace", "eye", "constant"), constant),
+    "full": full, "concat": concat, "fold": fold, "matmul": matmul, "scatter_add": scatter_add, "set_item": set_item,
+}  # fmt: skip

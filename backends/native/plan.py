@@ -1,0 +1,405 @@
+"""Steps → memory, each thread's share of each step, and the tables that the kernels read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from backends.native import gemm, workers
+from backends.native.blas import Blas
+from backends.native.emit import SIZE
+from backends.native.gemm import Gemm
+from backends.native.groups import Group, Grouping, Product, Use, encoded, layout
+from backends.native.loops import SHORT, Loop, Operand
+from backends.native.operations import LONG, REDUCTIONS
+from backends.program.program import Program, Ref
+
+LINE = 64  # bytes: memory begins at cache lines
+WORTH = 1 << 13  # elements, of a group of few operations, from which it is shared among threads
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a root lies: "array" (of the caller, or a result: its slot), "constant" (its address) or "arena" (a place in it)."""
+
+    kind: str
+    place: int
+
+
+@dataclass(frozen=True)
+class Box:
+    """What a part touches in one home: `count` runs of bytes, a stride apart."""
+
+    home: tuple[str, int]
+    start: int
+    run: int
+    count: int
+    stride: int
+    writes: bool
+
+    def meets(self, other: Box) -> bool:
+        if self.home != other.home or not (self.writes or other.writes):
+            return False
+        gap = other.start - self.start
+        if gap >= self.run + (self.count - 1) * self.stride or -gap >= other.run + (other.count - 1) * other.stride:
+            return False
+        if self.count > 1 and other.count > 1 and self.stride == other.stride:  # columns side by side
+            return not self.run <= gap % self.stride <= self.stride - other.run
+        return True
+
+
+@dataclass
+class Entry:
+    """A kernel with its table: words, or (home, offset in bytes) for those that are addresses."""
+
+    kernel: Any
+    words: list[Any]
+    boxes: list[Box]
+
+
+class Plan:
+    """lists: for each thread its entries; a Barrier's entry has no words."""
+
+    def __init__(self, program: Program, blas: Blas, threads: int, worth: int = WORTH):
+        self.program, self.blas, self.threads, self.worth = program, blas, threads, worth
+        self.grouping = Grouping(program)
+        self.lists: list[list[Entry]] = [[] for _ in range(threads)]
+        self.since: list[list[Box]] = [[] for _ in range(threads)]  # what each thread has touched since the last barrier
+        self.arena, self.scratch = 0, [0] * threads
+        self.flagged = False
+        self.homes: dict[int, Home] = {}
+        self.store()
+        self.place()
+        for step in self.grouping.steps:
+            parts = self.group(step) if isinstance(step, Group) else self.product(step)
+            self.schedule(parts)
+
+    # memory
+
+    def store(self) -> None:
+        """Each group stores what others read; results that could not be written in donated memory are copied there."""
+        g = self.grouping
+        read = {use.root for step in g.steps if isinstance(step, Group) for use in step.uses}
+        read |= {root for step in g.steps if isinstance(step, Product) for root in (step.a_root, step.b_root)}
+        read |= {int(r) for r in g.results if type(r) is Ref}
+        for step in g.steps:
+            if isinstance(step, Group):
+                for v in [v for v in step.inside if v in read]:
+                    node, axes = step.inside[v]
+                    strides, inner = [0] * len(step.shape), 1
+                    for a in reversed(axes):
+                        strides[a] = inner
+                        inner *= step.shape[a]
+                    step.sinks.append((step.use(Use(v, g.dtypes[v], 0, tuple(strides))), node))
+        self.reads: dict[int, set[int]] = {}
+        self.writes: dict[int, set[int]] = {}
+        for s, step in enumerate(g.steps):
+            self._note(s, step)
+
+    def _note(self, s: int, step: Any) -> None:
+        if isinstance(step, Product):
+            pairs = [(step.a_root, False), (step.b_root, False), (step.out, True)]
+        else:
+            sunk = {u for u, _ in step.sinks}
+            pairs = [(use.root, u in sunk) for u, use in enumerate(step.uses)]
+        for root, wrote in pairs:
+            (self.writes if wrote else self.reads).setdefault(root, set()).add(s)
+
+    def place(self) -> None:
+        """A home for each root."""
+        g, program = self.grouping, self.program
+        self.homes = {r: Home("array", k) for k, r in enumerate(program.inputs)}
+        for root, array in g.constants.items():
+            self.homes[root] = Home("constant", array.__array_interface__["data"][0])
+        self.fresh: list[int] = []  # roots of results in memory of their own
+        copies: dict[int, int] = {}  # root → the donated input that it is copied to
+        for k, r in enumerate(g.results):
+            if type(r) is not Ref or r in self.homes or r in copies:
+                continue
+            if k in program.donated:
+                p = program.inputs[program.donated[k]]
+                if self.takes_over(p, r):
+                    self.homes[r] = self.homes[p]
+                    continue
+                copies[r] = p
+                continue
+            self.homes[r] = Home("array", len(program.inputs) + len(self.fresh))
+            self.fresh.append(r)
+        for source, target in copies.items():
+            step = (1,) if g.samples[source].size > 1 else (0,)
+            uses = [Use(root, g.dtypes[root], 0, step) for root in (source, target)]
+            g.steps.append(Group((g.samples[source].size,), None, uses, [("load", g.dtypes[source], 0)], [(1, 0)]))
+            self._note(len(g.steps) - 1, g.steps[-1])
+        self.results = [(self.homes[copies.get(r, r)].place, None) if type(r) is Ref else (None, r) for r in g.results]
+        last = {root: max(self.reads.get(root, set()) | steps) for root, steps in self.writes.items()}
+        dying: dict[int, list[int]] = {}
+        for root, s in last.items():
+            dying.setdefault(s, []).append(root)
+        free: list[tuple[int, int]] = []  # (bytes, place)
+        holders: dict[int, tuple[int, int]] = {}  # root → what it will give back
+        for s in range(len(g.steps)):
+            for root in [root for root, steps in self.writes.items() if min(steps) == s and root not in self.homes]:
+                heir = next((p for p in dying.get(s, ()) if p in holders and self.takes_over(p, root)), None)
+                if heir is not None:
+                    holders[root] = holders.pop(heir)
+                else:
+                    need = -(-g.bases[root].nbytes // LINE) * LINE
+                    fits = [block for block in free if need <= block[0] <= 2 * need + 4096]
+                    if fits:
+                        free.remove(min(fits))
+                        holders[root] = min(fits)
+                    else:
+                        holders[root] = (need, self.room(need))
+                self.homes[root] = Home("arena", holders[root][1])
+            for root in dying.get(s, ()):
+                if root in holders:
+                    free.append(holders.pop(root))
+
+    def room(self, size: int) -> int:
+        """A place in the arena that nothing else has."""
+        place = self.arena
+        self.arena += -(-size // LINE) * LINE
+        return place
+
+    def takes_over(self, p: int, r: int) -> bool:
+        """Whether r may be written where p lies: p is read no later, and where r is made, each element before its place is written."""
+        g = self.grouping
+        (s, *more), reads = sorted(self.writes[r]), self.reads.get(p, set())
+        step = g.steps[s]
+        if more or max(reads, default=-1) > s or max(self.writes.get(p, {-1})) >= s or g.bases[p].nbytes != g.bases[r].nbytes:
+            return False
+        if s not in reads:
+            return True
+        if not isinstance(step, Group) or any(node[0] in REDUCTIONS for node in step.nodes):
+            return False
+        target, *others = (step.uses[u] for u, _ in step.sinks if step.uses[u].root == r)
+        return target.how is None and not others and all(
+            (use.offset, use.strides, use.index, use.dtype) == (target.offset, target.strides, None, target.dtype) for use in step.uses if use.root == p
+        )
+
+    def address(self, root: int, offset: int) -> tuple[Home, int]:
+        return self.homes[root], offset * SIZE[self.grouping.dtypes[root]]
+
+    # order
+
+    def schedule(self, parts: list[list[Entry]]) -> None:
+        """Append what each thread does, after a barrier where one would meet what another has written, or write what it has read."""
+        for t, entries in enumerate(parts):
+            boxes = [box for entry in entries for box in entry.boxes]
+            if any(box.meets(other) for u, others in enumerate(self.since) if u != t for other in others for box in boxes):
+                self.barrier()
+                break
+        for t, entries in enumerate(parts):
+            self.lists[t] += entries
+            self.since[t] += [box for entry in entries for box in entry.boxes]
+
+    def barrier(self) -> None:
+        for t in range(self.threads):
+            self.lists[t].append(Entry(workers.Barrier(), [], []))
+            self.since[t] = []
+
+    def alone(self, entries: list[Entry]) -> list[list[Entry]]:
+        return [entries, *([] for _ in range(self.threads - 1))]
+
+    # loops
+
+    def group(self, g: Group) -> list[list[Entry]]:
+        shape, uses = self.collapsed(g)
+        axis, cuts = self.cuts(g, shape, uses)
+        summed = [(u, uses[u]) for u, _ in g.sinks if uses[u].how]
+        loop = self.loop(g, shape, uses, cut=axis if len(cuts) > 1 else None)
+        parts: list[list[Entry]] = []
+        partial: list[tuple[Use, int]] = []
+        for t, (start, stop) in enumerate(cuts):
+            entries: list[Entry] = []
+            mine = list(uses)
+            lengths = [stop - start if a == axis else n for a, n in enumerate(shape)]
+            places: dict[int, tuple[Home, int]] = {}
+            if start < stop:
+                mine = [replace(use, offset=use.offset + start * use.strides[axis]) for use in uses]
+                for u, use in summed:
+                    if t and axis in use.shared:
+                        home = Home("arena", self.room(self.grouping.bases[use.root].nbytes))
+                        places[u] = home, 0
+                        partial.append((use, home.place))
+                    entries.append(self.fill(mine[u], lengths, places.get(u), axis))
+                entries.append(self.entry(loop, mine, lengths, places, {u for u, _ in g.sinks}, t))
+            parts.append(entries)
+        parts += [[] for _ in range(self.threads - len(parts))]
+        if partial:
+            self.schedule(parts)
+            parts = self.alone([self.added(use, place) for use, place in partial])
+        return parts
+
+    def collapsed(self, g: Group) -> tuple[list[int], list[Use]]:
+        """The shape and the uses with axes put together where all uses have them behind one another."""
+        shape: list[int] = []
+        kept: list[int] = []  # the axis of the group that each axis left is the last of
+        merged: list[list[int]] = []
+        for a, n in enumerate(g.shape):
+            shared = {use.shared & {a, a - 1} for use in g.uses if use.shared}
+            if a and a != g.row and all(use.strides[a - 1] == use.strides[a] * n for use in g.uses) and all(len(both) != 1 for both in shared):
+                shape[-1] *= n
+                kept[-1] = a
+                merged[-1].append(a)
+            else:
+                shape.append(n)
+                kept.append(a)
+                merged.append([a])
+        if not shape:
+            return [1], [replace(use, strides=(0,)) for use in g.uses]
+        return shape, [
+            replace(use, strides=tuple(use.strides[a] for a in kept), shared=frozenset(i for i, axes in enumerate(merged) if use.shared & set(axes))) for use in g.uses
+        ]
+
+    def cuts(self, g: Group, shape: list[int], uses: list[Use]) -> tuple[int, list[tuple[int, int]]]:
+        """(axis, the part of it that each thread does); one part where the work is little."""
+        cost = 1 + 4 * sum(node[0] in LONG for node in g.nodes)
+        last = len(shape) - 1
+        whole = (0, [(0, shape[0])])
+        if self.threads == 1 or math.prod(shape) * cost < 2 * self.worth:
+            return whole
+        summed = [use for u, _ in g.sinks if (use := uses[u]).how]
+        free = [a for a in range(len(shape)) if (a < last or g.row is None) and all(a not in use.shared for use in summed)]
+        if any(use.strides[a] for use in summed for a in use.shared):  # windows, which are cut between images alone
+            free = [a for a in free if a == 0]
+        unit = self.rows(g, shape)
+        for a in free:
+            step = unit if a == 0 else 16 if a == last else 1
+            if shape[a] >= 2 * step * self.threads:
+                return a, gemm.shares(shape[a], self.threads, step)
+        plain = all(not any(use.strides[a] for a in use.shared) and use.index is None for use in summed)
+        if (last > 0 or g.row is None) and plain and shape[0] >= 4 * self.threads:
+            return 0, gemm.shares(shape[0], self.threads, unit if shape[0] >= 2 * unit * self.threads else 1)
+        return whole
+
+    def rows(self, g: Group, shape: list[int]) -> int:
+        """The unit in which the slowest axis is cut: 16 rows, as products are."""
+        if len(g.shape) > 1 and shape[0] % g.shape[0] == 0 and g.shape[0] >= 32 * self.threads:
+            return 16 * (shape[0] // g.shape[0])
+        return 16 if len(shape) == 1 else 1
+
+    def loop(self, g: Group, shape: list[int], uses: list[Use], cut: int | None = None) -> Loop:
+        last = len(shape) - 1
+        operands = []
+        for use in uses:
+            steps = "".join("0" if t == 0 else "1" if t == 1 and a == last else "s" for a, t in enumerate(use.strides))
+            operands.append(Operand(use.dtype, steps, use.index[0] if use.index else None))
+        sinks = tuple((u, node, uses[u].how) for u, node in g.sinks)
+        row = shape[-1] if (len(shape) > 1 and shape[-1] <= SHORT and cut != last) or shape == [1] else 0
+        return Loop(tuple(operands), tuple(g.nodes), sinks, row)
+
+    def entry(self, loop: Loop, uses: list[Use], lengths: list[int], places: dict[int, tuple[Home, int]], sunk: set[int], t: int) -> Entry:
+        words: list[Any] = []
+        scratch = 0
+        for key in loop.words:
+            what, k, *axis = key if key != "flag" else ("flag", 0)
+            if what == "pointer":
+                words.append(places.get(k) or self.address(uses[k].root, uses[k].offset))
+            elif what == "size":
+                words.append(lengths[k])
+            elif what == "stride":
+                words.append(uses[k].strides[axis[0]])
+            elif what == "flag":
+                self.flagged = True
+                words.append((Home("flag", 0), 0))
+            elif what == "scratch":
+                words.append((Home("scratch", t), scratch))
+                scratch += -(-lengths[-1] * 8 // LINE) * LINE
+            else:
+                words.append(uses[k].index[1 if what == "index stride" else 2])  # type: ignore[index]
+        self.scratch[t] = max(self.scratch[t], scratch)
+        boxes = []
+        for u, use in enumerate(uses):
+            if use.index is not None:  # anywhere
+                home, size = self.homes[use.root], self.grouping.bases[use.root].nbytes
+                boxes.append(Box((home.kind, home.place), 0, size, 1, 0, u in sunk) if home.kind != "arena" else Box(("arena", 0), home.place, size, 1, 0, u in sunk))
+            else:
+                boxes.append(self.box(places.get(u) or self.address(use.root, use.offset), SIZE[use.dtype], zip(lengths, use.strides, strict=True), u in sunk))
+        return Entry(loop, words, boxes)
+
+    def box(self, address: tuple[Home, int], size: int, axes: Iterable[tuple[int, int]], writes: bool) -> Box:
+        home, start = address
+        pairs = [(n, t * size) for n, t in axes if n > 1 and t]
+        start += sum((n - 1) * t for n, t in pairs if t < 0)
+        run = size
+        apart: list[tuple[int, int]] = []
+        for n, t in sorted(((n, abs(t)) for n, t in pairs), key=lambda pair: pair[1]):
+            if t <= run and not apart:
+                run += (n - 1) * t
+            else:
+                apart.append((n, t))
+        if len(apart) > 1:
+            run, apart = run + sum((n - 1) * t for n, t in apart), []
+        count, stride = apart[0] if apart else (1, 0)
+        if home.kind == "arena":
+            return Box(("arena", 0), home.place + start, run, count, stride, writes)
+        return Box((home.kind, home.place), start, run, count, stride, writes)
+
+    def fill(self, use: Use, lengths: list[int], place: tuple[Home, int] | None, axis: int) -> Entry:
+        """What changes nothing, where a part adds up."""
+        name = str(use.how)
+        if any(use.strides[a] for a in use.shared):  # windows: the part of the slowest axis, whole
+            whole = self.grouping.bases[use.root]
+            span = use.strides[0] * lengths[0] if 0 not in use.shared and use.strides[0] else whole.size
+            axes = [(span, 1)]
+        else:
+            axes = [(n, t) for a, (n, t) in enumerate(zip(lengths, use.strides, strict=True)) if t and n > 1]
+            axes = ([(use.index[2], use.index[1])] if use.index else []) + axes
+        g = Group(tuple(n for n, _ in axes), None, [Use(use.root, use.dtype, use.offset, tuple(t for _, t in axes))])
+        g.nodes.append(("const", use.dtype, encoded(REDUCTIONS[name][1](use.dtype), use.dtype)))
+        g.sinks.append((0, 0))
+        shape, uses = self.collapsed(g)
+        return self.entry(self.loop(g, shape, uses), uses, shape, {0: place} if place else {}, {0}, 0)
+
+    def added(self, use: Use, place: int) -> Entry:
+        """What another thread has added up, added to the result."""
+        size = self.grouping.bases[use.root].size
+        uses = [Use(use.root, use.dtype, 0, (1 if size > 1 else 0,))] * 2
+        g = Group((size,), None, uses, [("load", use.dtype, 0)], [(1, 0)])
+        loop = self.loop(g, [size], [uses[0], replace(uses[1], how=use.how)])
+        return self.entry(loop, uses, [size], {0: (Home("arena", place), 0)}, {1}, 0)
+
+    # products
+
+    def product(self, p: Product) -> list[list[Entry]]:
+        batch, m, n = p.c.shape
+        k = p.a.shape[-1]
+        if batch > 1 and batch >= self.threads and batch * m * n * k >= 1 << 17:
+            parts = [(share, gemm.Part((0, m), (0, n), (0, k))) for share in gemm.shares(batch, self.threads)]
+        else:
+            parts = [((0, batch), part) for part in gemm.parts(m, n, k, self.threads if batch == 1 else 1)]
+        entries, partial = [], []
+        dtype = self.grouping.dtypes[p.out]
+        for t, (share, part) in enumerate(parts):
+            target = None
+            if t and part.depth[0]:
+                target = Home("arena", self.room(p.c.nbytes))
+                partial.append((Use(p.out, dtype, 0, (), None, "sum"), target.place))
+            entries.append([self.gemm(p, share, part, target)] if share[0] < share[1] and all(s < e for s, e in (part.rows, part.columns)) else [])
+        entries += [[] for _ in range(self.threads - len(entries))]
+        if partial:
+            self.schedule(entries)
+            entries = self.alone([self.added(use, place) for use, place in partial])
+        return entries
+
+    def gemm(self, p: Product, share: tuple[int, int], part: gemm.Part, target: Home | None) -> Entry:
+        dtype = self.grouping.dtypes[p.out]
+        size = SIZE[dtype]
+        (m0, m1), (n0, n1), (k0, k1) = part.rows, part.columns, part.depth
+        rows, depth = gemm.blocks(m1 - m0, n1 - n0, k1 - k0)
+        words: dict[str, Any] = {"gemm": self.blas.gemm(dtype), "m": m1 - m0, "n": n1 - n0, "k": k1 - k0, "rows": rows, "depth": depth, "accumulate": 0}
+        words["batch"] = share[1] - share[0]
+        boxes = []
+        for name, root, sample, (r0, r1), (c0, c1) in (("a", p.a_root, p.a, part.rows, part.depth), ("b", p.b_root, p.b, part.depth, part.columns), ("c", p.out, p.c, part.rows, part.columns)):
+            transposed, lead = layout(sample) or (False, 0)
+            row, column = (1, lead) if transposed else (lead, 1)
+            step = sample.strides[0] // size if len(sample) > 1 else 0
+            offset = (sample.__array_interface__["data"][0] - self.grouping.bases[root].__array_interface__["data"][0]) // size + share[0] * step + r0 * row + c0 * column
+            address = (target, 0) if name == "c" and target else self.address(root, offset)
+            words |= {name: address, f"ld{name}": lead, f"{name}_batch": step, f"transpose_{name}": gemm.TRANSPOSED if transposed else gemm.PLAIN}
+            words |= {f"{name}_row": row, f"{name}_column": column}
+            boxes.append(self.box(address, size, [(words["batch"], step), (r1 - r0, row), (c1 - c0, column)], name == "c"))
+        return Entry(Gemm(dtype, self.blas.bits), [words[key] for key in gemm.WORDS], boxes)

@@ -1,0 +1,135 @@
+"""A planned Program, ready to run: its memory, its tables, and what happens at a call."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from backends.native import workers
+from backends.native.blas import Blas, threads
+from backends.native.compile import addresses
+from backends.native.plan import LINE, WORTH, Plan
+from backends.program.passes import simplify
+from backends.program.program import Program
+
+C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400  # NumPy's flags
+BRIEF = 50e-6  # seconds: a shorter program does not let other Python threads run
+
+
+class NativeRun:
+    """What runs a Program as kernels around the BLAS. CannotExpress where there are none for a part of it. Calls from several threads take turns.
+
+    count: of threads, instead of as many as the BLAS has; worth: the elements from which on a group is shared among them.
+    """
+
+    def __init__(self, program: Program, blas: Blas, count: int | None = None, worth: int = WORTH):
+        self.program, self.blas, self.count, self.worth = simplify(program), blas, count, worth
+        self.donated = dict(self.program.donated)
+        self.brief = self.program.flops / 5e10 + self.program.bytes / 1e10 < BRIEF
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Plan for the threads that the BLAS and the affinity allow, and lay out memory and tables."""
+        plan = Plan(self.program, self.blas, self.count or threads(), self.worth)
+        self.threads = plan.threads if any(plan.lists[1:]) else 1
+        entries = [entry for one in plan.lists for entry in one]
+        kernels = list(dict.fromkeys(entry.kernel for entry in entries))
+        code = dict(zip(kernels, addresses(kernels), strict=True))
+        self.kernels, self.steps = len(kernels), [len(one) for one in plan.lists]
+        memory = np.zeros(plan.arena + LINE + sum(plan.scratch) + LINE, np.uint8)
+        start = -_address(memory) % LINE
+        self.flag = memory[start + plan.arena :][:1] if plan.flagged else None
+        starts: dict[Any, int] = {"arena": _address(memory) + start, "flag": _address(memory) + start + plan.arena, "constant": 0, "array": 0}
+        scratch = starts["flag"] + LINE
+        for t, size in enumerate(plan.scratch):
+            starts["scratch", t] = scratch
+            scratch += size
+        words: list[int] = []
+        lists: list[list[tuple[int, int]]] = []
+        patches: list[tuple[int, int, int]] = []  # (place among the words, slot, offset)
+        for one in plan.lists[: self.threads]:
+            lists.append([])
+            for entry in one:
+                lists[-1].append((code[entry.kernel], len(words)))
+                for word in entry.words:
+                    if isinstance(word, tuple):
+                        home, offset = word
+                        if home.kind == "array":
+                            patches.append((len(words), home.place, offset))
+                        word = offset + (starts["scratch", home.place] if home.kind == "scratch" else starts[home.kind] + home.place)
+                    words.append(word)
+                if isinstance(entry.kernel, workers.Barrier):
+                    words += [workers.pool(self.threads).shared, self.threads]
+        table = np.array(words or [0], np.int64)
+        place = _address(table)
+        flat = [np.array([x for kernel, word in one for x in (kernel, place + 8 * word)] + [0], np.int64) for one in lists]
+        bound = np.array([(place + 8 * word, slot, offset) for word, slot, offset in patches] or [(0, 0, 0)], np.int64)
+        given = set(self.donated.values())
+        self.dtypes = [np.dtype(self.program.values[r].dtype) for r in self.program.inputs]
+        slots: list[tuple[int, ...]] = [
+            (id(dtype), C_CONTIGUOUS | ALIGNED | (WRITEABLE if k in given else 0), plan.grouping.bases[r].nbytes, int(k in given), 0)
+            for k, (r, dtype) in enumerate(zip(self.program.inputs, self.dtypes, strict=True))
+        ]
+        slot = np.array(slots or [(0,) * workers.SLOT_WORDS], np.int64)
+        head = [self.threads, self.blas.threads, self.blas.get, self.blas.set, len(patches), _address(bound), len(slots), _address(slot), *map(_address, flat)]
+        self.head = np.array(head, np.int64)
+        self.kept = [memory, table, bound, slot, *flat, self.head, plan.grouping.constants]  # what the tables point to
+        self.address = _address(self.head)
+        self.fresh = [(plan.grouping.shapes[r], np.dtype(plan.grouping.dtypes[r])) for r in plan.fresh]
+        self.results = plan.results  # for each output its place among the arrays, or what it is
+
+    def __call__(self, arrays: list[Any]) -> list[Any]:
+        objects = [*arrays, *self.program.captured]
+        while True:
+            called = objects + [np.empty(shape, dtype) for shape, dtype in self.fresh]
+            says = workers.pool(self.threads).run(self.address, called, self.brief)
+            if says == workers.DONE:
+                break
+            if says == workers.UNFIT:
+                objects = self.admitted(objects)
+            else:
+                self.prepare()
+        if self.flag is not None and self.flag[0]:
+            self.flag[0] = 0
+            raise IndexError("an index of take, take_along_axis or scatter_add is out of range; what was donated has been written to")
+        return [called[place] if place is not None else x for place, x in self.results]
+
+    def admitted(self, objects: list[Any]) -> list[Any]:
+        """The arrays as the slots want them: copies of those that are not plain, in C order, or that overlap a donated one."""
+        objects = list(objects)
+        given = set(self.donated.values())
+        for k, dtype in enumerate(self.dtypes):
+            x = objects[k]
+            plain = type(x) is np.ndarray and x.dtype is dtype and x.flags.c_contiguous and x.flags.aligned
+            if not plain or (k in given and not x.flags.writeable):
+                objects[k] = _copy(x, dtype)
+        for k in given:
+            for j in range(len(self.dtypes)):
+                if j != k and np.may_share_memory(objects[k], objects[j]):
+                    objects[j] = _copy(objects[j], self.dtypes[j])
+        return objects
+
+    def explain(self) -> str:
+        threads = f"{self.threads} threads" if self.threads > 1 else "1 thread"
+        return f"native: {len(self.program.body)} instructions as {self.steps[0]} kernels ({self.kernels} different) around the BLAS, {threads}"
+
+
+def _address(array: Any) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def _copy(x: Any, dtype: Any) -> Any:
+    """A plain array with this very dtype object, which np.array would not replace by an equal one."""
+    y = np.empty(np.shape(x), dtype)
+    y[...] = x
+    return y
+
+
+def arrays_are_known() -> bool:
+    """Whether arrays keep their data, dtype and flags where Run looks for them."""
+    x = np.zeros(3, np.float32)
+    head = id(x) + object.__basicsize__
+    words = [ctypes.c_int64.from_address(head + 8 * k).value for k in (-1, 0, 5)]
+    return words == [id(np.ndarray), _address(x), id(x.dtype)] and ctypes.c_int32.from_address(head + 48).value == x.flags.num
