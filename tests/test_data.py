@@ -80,7 +80,6 @@ def test_files_on_the_disk_train_as_arrays_do(backend, tmp_path):
     h = expected.fit(X, Y, **options)
     m = model(backend)
     assert m.fit(x, y, **options).history == h.history
-    assert model(backend).fit(x, Y.tolist(), **options).history == h.history
     assert m.evaluate(x, y, batch_size=10) == expected.evaluate(X, Y, batch_size=10)
     p = m.predict(x, batch_size=10)
     assert isinstance(p, np.ndarray) and np.array_equal(p, expected.predict(X, batch_size=10))
@@ -106,8 +105,17 @@ def test_bad_rows_on_the_disk_are_found_when_they_are_read():
     assert not threads()
 
 
-@pytest.mark.parametrize("source", [Anew(), Numbered(), batches()], ids=["anew", "numbered", "list"])
-def test_iterables_of_batches_train_as_arrays_do(backend, source):
+def test_iterables_of_batches_train_as_arrays_do(backend):
+    trains_as_arrays_do(Anew(), backend)
+
+
+@pytest.mark.parametrize("source", [Numbered(), batches()], ids=["numbered", "list"])
+def test_iterables_of_all_kinds_train_as_arrays_do(source):
+    trains_as_arrays_do(source, "numpy")
+    assert model().fit(OnDisk(X), Y.tolist(), verbose=0).history == model().fit(X, Y, verbose=0).history
+
+
+def trains_as_arrays_do(source, backend):
     expected = model(backend)
     h = expected.fit(X, Y, epochs=2, batch_size=16, shuffle=False, validation_data=(X, Y), verbose=0)
     m = model(backend)
