@@ -645,3 +645,44 @@ def test_class_weights_want_one_label_an_example():
     m.compile("sgd", "categorical_crossentropy")
     with pytest.raises(ValueError, match="several labels an example"):
         m.fit(x, y, class_weight={1: 2.0}, verbose=0)
+
+
+def test_metrics_of_an_epoch_are_those_of_all_its_rows(backend):
+    x, y = blobs(n=77)
+    w = np.random.default_rng(2).uniform(0.5, 2, size=77)
+    m = ann.Model([ann.Dense(3)], backend=backend, seed=1, dtype="float64")
+    m.compile(ann.SGD(0.0), "categorical_crossentropy", metrics=["f1", "auc", "confusion_matrix"])
+    h = m.fit(x, y, batch_size=40, sample_weight=w, verbose=0)
+    p = np.asarray(m.predict_proba(x.tolist()))
+    f1, auc, matrix = (metric(y, p, w) for metric in (ann.metrics.F1Score(), ann.metrics.AUC(), ann.metrics.ConfusionMatrix()))
+    assert h["f1"][0] == pytest.approx(float(f1), rel=1e-9) and h["auc"][0] == pytest.approx(float(auc), rel=1e-9)
+    np.testing.assert_allclose(h["confusion_matrix"][0], matrix, rtol=1e-9)
+
+
+def test_epochs_are_additional(backend):
+    x, y = blobs(n=50)
+    once, twice = small(backend), small(backend)
+    h = once.fit(x, y, epochs=2, batch_size=25, verbose=0)["loss"]
+    assert twice.fit(x, y, batch_size=25, verbose=0)["loss"] + twice.fit(x, y, batch_size=25, verbose=0)["loss"] == h
+    for a, b in zip(tree.leaves(once.params), tree.leaves(twice.params), strict=True):
+        assert np.array_equal(backend.to_numpy(a), backend.to_numpy(b))
+    twice.compile(ann.Adam(1e-2), "categorical_crossentropy")  # again: the weights stay, the optimizer starts anew
+    assert int(twice._now[2]["t"]) == 0 and all(np.array_equal(backend.to_numpy(a), backend.to_numpy(b)) for a, b in zip(tree.leaves(once.params), tree.leaves(twice.params), strict=True))
+
+
+def test_the_training_step_is_pure_and_never_waits():
+    """With weights, metrics of three kinds, a penalty and running averages it traces under jax.jit, and gives the same."""
+    jax = pytest.importorskip("jax")
+    from ann.training.step import training_step
+
+    x, y = blobs(n=20)
+    m = ann.Model([ann.Dense(6, kernel_regularizer=ann.L2(0.01)), ann.BatchNormalization(), ann.Dropout(0.2), ann.Dense(3)], backend="jax", seed=0)
+    m.compile(ann.Adam(1e-2, global_clipnorm=1.0), "categorical_crossentropy", metrics=["accuracy", "f1", "auc"])
+    be = backends.get("jax")
+    batch = m._parts(be.asarray(x), be.asarray(y), be.asarray(np.linspace(0, 1, 20)), {0: 1.0, 1: 2.0, 2: 1.0})
+    step = training_step(m._task, m._compiled["optimizer"], m._is_frozen, {}, ann.Stream(0)["train"])
+    expected, found = step(*m._now[:3], *batch, 3), jax.jit(step)(*m._now[:3], *batch, 3)
+    expected, found = tree.flatten(expected), tree.flatten(found)
+    assert expected.keys() == found.keys() and any("kept" in path for path in found)
+    for path, value in expected.items():
+        np.testing.assert_allclose(value, found[path], rtol=1e-4, atol=1e-5)
