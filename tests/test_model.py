@@ -676,7 +676,7 @@ def test_the_training_step_is_pure_and_never_waits():
     from ann.training.step import training_step
 
     x, y = blobs(n=20)
-    m = ann.Model([ann.Dense(6, kernel_regularizer=ann.L2(0.01)), ann.BatchNormalization(), ann.Dropout(0.2), ann.Dense(3)], backend="jax", seed=0)
+    m = ann.Model([ann.Dense(6, use_bias=False, kernel_regularizer=ann.L2(0.01)), ann.BatchNormalization(), ann.Dropout(0.2), ann.Dense(3)], backend="jax", seed=0)
     m.compile(ann.Adam(1e-2, global_clipnorm=1.0), "categorical_crossentropy", metrics=["accuracy", "f1", "auc"])
     be = backends.get("jax")
     batch = m._parts(be.asarray(x), be.asarray(y), be.asarray(np.linspace(0, 1, 20)), {0: 1.0, 1: 2.0, 2: 1.0})
