@@ -9,6 +9,7 @@ import math
 import os
 import secrets
 import signal
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,14 +19,14 @@ from ann.autodiff import grad
 from ann.callbacks import History
 from ann.layers.graph import Node, graph
 from ann.layers.layer import Input, Layer, _Run, as_layer, build, walk
-from ann.names import snake_case
 from ann.training import data
 from ann.training.backprop import Backprop, backpropagate
 from ann.training.loop import Loop, check_callbacks
 from ann.training.progress import Progress, Scores
 from ann.training.signals import Deferred
 from ann.training.source import Batches, Rows, is_batches
-from ann.training.step import Tally, Task, make_task, training_step
+from ann.training.step import Tally, make_task, training_step
+from ann.training.targets import Targets
 from backends import library_of, namespace, tree
 from backends.stream import Stream
 
@@ -36,9 +37,10 @@ Tree = Any
 class Model:
     """A network that learns.
 
-    net: a list of layers, or a layer; or Input(s), with outputs= the nodes wired from them (see `Graph`). backend: a name, a Backend, or None (the first data decide: arrays of CuPy, torch
-    or JAX stay where they are; else $ANN_BACKEND, else NumPy). dtype: "float32" or "float64", of parameters and data.
-    seed: an integer; None draws one and keeps it in model.seed.
+    net: a list of layers, or a layer; or Input(s), with outputs= the nodes wired from them (see `Graph`).
+    backend: a name, a Backend, or None (the first data decide: arrays of CuPy, torch or JAX stay where they are; else
+    $ANN_BACKEND, else NumPy). dtype: "float32" or "float64", of parameters and data. seed: an integer; None draws one and
+    keeps it in model.seed.
 
     It is built (its parameters drawn) by the first data, or at once by a leading ann.Input(shape).
     """
@@ -67,7 +69,7 @@ class Model:
         self.backend: backends.Backend | None = None if backend is None else backends.get(backend, dtype=dtype)
         self.stop_training = False
         self._compiled: dict[str, Any] | None = None
-        self._task: Task | None = None
+        self._task: Any = None  # the Task: what compile chose, for this network
         self._input: Any = None  # the tree of Inputs that the network was built for
         self._built: Any = None
         self._chosen = backend is not None  # whether the backend is settled: by name, or by the first data
@@ -173,13 +175,12 @@ class Model:
         params, state, _, step = self._now
         self._now = (params, state, chosen["optimizer"].init(self._split(params)[0]), step)
 
-    def _need_task(self, verb: str, y: Any = None) -> Task:
-        if self._task is None:
+    def _must_have_loss(self, verb: str, y: Any = None) -> None:
+        if self._compiled is None or self._compiled["loss"] is None:
             described = f"   # y here is {_describe(y)}" if y is not None else ""
             raise ValueError(
                 f'{verb}: the model has no loss. First: model.compile("adam", "categorical_crossentropy", metrics=["accuracy"]){described}'
             )
-        return self._task
 
     def _split(self, params: Tree) -> tuple[Tree, Tree]:
         """(trainable, frozen) parameters."""
@@ -228,11 +229,11 @@ class Model:
         Ctrl-C leaves the model as after the last whole step. FloatingPointError when the loss is not finite: the parameters are
         then those of the last finite reading.
         """
-        if self._compiled is None or self._compiled["loss"] is None:
-            self._need_task("fit", y)
+        self._must_have_loss("fit", y)
         for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-            if not isinstance(value, int) or value < (name == "batch_size"):
+            if not hasattr(value, "__index__") or value < (name == "batch_size"):
                 raise ValueError(f"fit: {name} is a {'positive' if name == 'batch_size' else 'non-negative'} integer, {value!r} came")
+        epochs, batch_size = int(epochs), int(batch_size)
         source: Rows | Batches
         if y is None and is_batches(x):
             if sample_weight is not None or validation_split:
@@ -270,11 +271,16 @@ class Model:
     def _parts(self, x: Any, y: Any, sample_weight: Any, class_weight: Any, name: str = "", on_disk: bool = True) -> tuple[Tree, Tree, Tree]:
         """(x, y, weights), checked and on the device; what is on the disk may stay there."""
         x = self._enter(x, f"{name}x", on_disk=on_disk)
-        y = self._targets(y, f"{name}y")
+        targets = self._targets
+        y = targets.enter(y, f"{name}y")
         n, m = data.length(x, f"{name}x"), data.length(y, f"{name}y")
         if n != m:
             raise ValueError(f"{name}x has {n} rows, {name}y has {m}")
-        return x, y, self._weights(n, y, sample_weight, class_weight)
+        return x, y, targets.weights(y, sample_weight, class_weight)
+
+    @property
+    def _targets(self) -> Targets:
+        return Targets(self._backend(), self.dtype, self._task.losses, self._built.results)
 
     def _batches(self, x: Any, steps: int | None, class_weight: Any = None, anew: bool = False, name: str = "") -> Batches:
         """An iterable of (x, y) or (x, y, sample_weight) as a source; the first batch builds the model."""
@@ -290,17 +296,16 @@ class Model:
 
     def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None) -> Scores:
         """One step on one batch; the loss and metrics before the step, as Python floats."""
-        if self._compiled is None or self._compiled["loss"] is None:
-            self._need_task("train_on_batch", y)
+        self._must_have_loss("train_on_batch", y)
         parts = self._parts(x, y, sample_weight, class_weight, on_disk=False)
-        tally = Tally(self._need_task("train_on_batch", y))
+        tally = Tally(self._task)
         with Deferred(signal.SIGINT):
             tally.add(self._advance(self._step(), *parts))
         return Scores(tally.values())
 
     def _step(self) -> Callable[..., Any]:
         """The training step for what compile chose and what is frozen, compiled once for all fits; it writes in place."""
-        assert self._compiled is not None and self._task is not None
+        assert self._compiled is not None
         task, optimizer, held = self._task, self._compiled["optimizer"], self._held
         step = lambda: training_step(task, optimizer, held.__contains__, self._built.constraints, Stream(self.seed)["train"])
         if not self._under_jit:
@@ -327,95 +332,6 @@ class Model:
         params, state, slots = tree.map(lambda a: namespace(a).asarray(a, copy=True), (params, state, slots))
         return params, state, slots, number
 
-    # ------------------------------------------------------------------------------------------------- targets
-
-    def _targets(self, y: Any, name: str) -> dict[str, Array]:
-        """{output: its targets} on the device: checked against the outputs and the losses, labels in range."""
-        assert self._task is not None
-        if y is None:
-            raise ValueError(f"{name} is None: the loss compares the outputs with targets")
-        given = self._by_output(y, name)
-        if missing := sorted(self._task.losses.keys() - given.keys()):
-            raise ValueError(f"{name} has no {', '.join(missing)}; it has {', '.join(given)}")
-        return {
-            key: self._target(given[key], self._built.results[key], loss, f"{name}[{key!r}]" if key else name) for key, loss in self._task.losses.items()
-        }
-
-    def _by_output(self, given: Any, name: str) -> dict[str, Any]:
-        """{output: what was given for it}: for one output the thing itself, for several a dict, or a tuple in their order."""
-        names = self.outputs
-        if isinstance(given, dict):
-            flat = tree.flatten(given)
-            if unknown := sorted(flat.keys() - set(names)):
-                raise ValueError(f"{name} names {', '.join(unknown)}; {'the outputs are ' + ', '.join(names) if names != [''] else 'the output is one array'}")
-            return flat
-        if len(names) == 1:
-            return {names[0]: given}
-        if isinstance(given, tuple | list) and len(given) == len(names):
-            return dict(zip(names, given, strict=True))
-        raise ValueError(f"{name}: the outputs are {', '.join(names)}; {name} is a dict with these keys, or a tuple in their order")
-
-    def _target(self, y: Any, shape: tuple[int, ...], loss: Any, name: str) -> Array:
-        """The targets of one output: checked now, or batch by batch where they are on the disk."""
-        be = self._backend()
-        labels = getattr(loss, "labels", None) == "classes"
-
-        def check(y: Any) -> Array:
-            y, xp = data.enter(y, be, self.dtype, name, indices=labels), be.xp
-            if labels and xp.isdtype(y.dtype, ("integral", "bool")):
-                if xp.isdtype(y.dtype, "bool"):
-                    y = xp.astype(y, be.library.dtype("int32"))
-                check = losses.check_labels if tuple(y.shape[1:]) != shape[1:] or shape[-1] == 1 else losses.check_one_hot
-                check(y, shape[-1], snake_case(type(loss).__name__), name, getattr(loss, "ignore_class", None))
-                return y
-            if labels and tuple(y.shape[1:]) in (shape[1:-1], (*shape[1:-1], 1)) and shape[-1] > 1:
-                raise ValueError(f"{name} is {data.kind(y)} of floats; class labels are integers, {name}.astype('int64'), and probabilities have one value an output")
-            if len(y.shape) == 1 and shape[1:] == (1,):
-                y = xp.reshape(y, (-1, 1))
-            if (hasattr(loss, "from_logits") or hasattr(loss, "labels")) and tuple(y.shape[1:]) != shape[1:]:
-                raise ValueError(f"{name} has shape {tuple(y.shape)}, the output is (n, {', '.join(map(str, shape[1:]))}); they must agree")
-            if getattr(loss, "link", None) == "sigmoid":
-                losses.check_shares(y, snake_case(type(loss).__name__), name)
-            return y
-
-        return data.later(check, y)
-
-    def _weights(self, n: int, y: dict[str, Array], sample_weight: Any, class_weight: Any) -> dict[str, Array]:
-        """{output: one weight an example}: of those that have any; class weights multiply sample weights."""
-        weights: dict[str, Array] = {}
-        if sample_weight is not None:
-            several = isinstance(sample_weight, dict | tuple)
-            given = self._by_output(sample_weight, "sample_weight") if several else dict.fromkeys(y, sample_weight)
-            weights = {key: self._weight(n, w, f"sample_weight[{key!r}]" if several else "sample_weight") for key, w in given.items() if w is not None}
-        if class_weight is not None:
-            several = all(isinstance(value, dict) for value in class_weight.values()) and bool(class_weight)
-            if not several and len(y) > 1:
-                raise ValueError(f"class_weight is for one output; for several it is a dict of them: class_weight={{{next(iter(y))!r}: {{0: 1.0, 1: 2.0}}}}")
-            for key, of_class in (class_weight if several else {next(iter(y)): class_weight}).items():
-                w = self._class_weight(n, key, y[key], of_class, f"class_weight[{key!r}]" if several else "class_weight")
-                weights[key] = weights[key] * w if key in weights else w
-        return weights
-
-    def _weight(self, n: int, given: Any, name: str) -> Array:
-        be = self._backend()
-        w = data.enter(given, be, self.dtype, name)
-        if tuple(w.shape) != (n,):
-            raise ValueError(f"{name} has shape {tuple(w.shape)}; one weight an example is wanted: ({n},)")
-        if n and bool(be.xp.any(w < 0)):
-            raise ValueError(f"{name} has negative values")
-        return w
-
-    def _class_weight(self, n: int, output: str, y: Array, of_class: dict[int, float], name: str) -> Array:
-        """The weight of the class of each example; of targets (n, k) the class is the largest."""
-        if y.ndim > 2 or (y.ndim == 2 and y.shape[1] > 1 and len(self._built.results[output]) > 2):
-            raise ValueError(f"{name}: the targets {tuple(y.shape)} have several labels an example; weigh examples with sample_weight")
-        be, host = self._backend(), backends.host
-        parts = [be.to_numpy(data.rows(y, start, stop)).reshape(stop - start, -1) for start, stop in data.batches(n, 65536)]
-        labels = host.concatenate([part[:, 0] if part.shape[1] == 1 else part.argmax(axis=1) for part in parts] or [host.zeros(0, "int64")])
-        if missing := {int(c) for c in host.unique(labels)} - set(of_class):
-            raise ValueError(f"{name} has no weight for class {', '.join(map(str, sorted(missing)))}")
-        return be.asarray(host.asarray([float(of_class[int(c)]) for c in labels], dtype=self.dtype))
-
     def _validation(self, given: Any, batch_size: int, steps: int | None) -> Rows | Batches:
         if isinstance(given, tuple | list) and len(given) in (2, 3) and not is_batches(given):
             return Rows(self._backend(), self._parts(given[0], given[1], given[2] if len(given) == 3 else None, None, "validation "), batch_size, False)
@@ -427,8 +343,7 @@ class Model:
 
     def evaluate(self, x: Any, y: Any = None, *, batch_size: int = 256, sample_weight: Any = None, verbose: Any = 0) -> Scores:
         """(loss, metrics…) over the data, as Python floats: a tuple that also answers by name. x alone: an iterable of batches, as in fit."""
-        if self._compiled is None or self._compiled["loss"] is None:
-            self._need_task("evaluate", y)
+        self._must_have_loss("evaluate", y)
         if y is None and is_batches(x):
             scores = Scores(self._evaluate(self._batches(x, None)))
         else:
@@ -441,7 +356,6 @@ class Model:
         return scores
 
     def _evaluate(self, source: Rows | Batches) -> dict[str, float]:
-        assert self._task is not None
         params, state, _, _ = self._now
         tally, task = Tally(self._task), self._task
         terms = self._program("terms", lambda: backends.jit(lambda params, state, x, y, w: task.terms(y, task.run(params, state).output(x), w)[1]))
@@ -461,27 +375,34 @@ class Model:
         net = self.net
         return self._program("output", lambda: backends.jit(lambda params, state, x: _Run(net, params, state).output(x)))(*self._now[:2], x)
 
-    def predict(self, x: Any, batch_size: int = 256) -> Any:
-        """The network's output for every row, in the library and on the device of x (lists and frames give NumPy)."""
-        return self._predict(x, batch_size, self._output)
+    def predict(self, x: Any, batch_size: int = 256, verbose: Any = 0) -> Any:
+        """The network's output for every row, in the library and on the device of x (lists, frames, files and iterables give NumPy)."""
+        started = time.perf_counter()
+        y = self._predict(x, batch_size, self._output)
+        if verbose:
+            print(f"predict: {data.length(y, 'y'):,} rows   {time.perf_counter() - started:.1f} s")
+        return y
 
     def predict_proba(self, x: Any, batch_size: int = 256) -> Any:
         """Probabilities: the outputs through the link of the loss (softmax, sigmoid)."""
-        task = self._need_task("predict_proba")
-        return self._predict(x, batch_size, lambda x: self._linked(task, x))
+        self._must_have_loss("predict_proba")
+        return self._predict(x, batch_size, self._linked)
 
     def predict_class(self, x: Any, batch_size: int = 256) -> Any:
         """Integer labels: the most probable class; of outputs through a sigmoid whether each probability is above ½."""
-        task = self._need_task("predict_class")
+        self._must_have_loss("predict_class")
 
         def decide(x: Any) -> Any:
-            linked = self._linked(task, x)
-            names = iter(task.names)
-            return tree.map(lambda p: _decided(p, getattr(task.losses.get(next(names)), "link", None) == "sigmoid"), linked)
+            links = [getattr(self._task.losses.get(name), "link", None) for name in self._task.names]
+            probabilities = self._linked(x)
+            decided = [_decided(p, link == "sigmoid") for p, link in zip(tree.leaves(probabilities), links, strict=True)]
+            return tree.fill(probabilities, decided)
 
         return self._predict(x, batch_size, decide)
 
-    def _linked(self, task: Task, x: Any) -> Any:
+    def _linked(self, x: Any) -> Any:
+        task = self._task
+
         def linked(params: Tree, state: Tree, x: Any) -> Any:
             z = task.run(params, state).output(x)
             return tree.fill(z, list(task.predictions(z).values()))
@@ -608,12 +529,10 @@ class Model:
 
     def gradients(self, x: Any, y: Any, wrt: str = "params") -> Tree:
         """∂(mean loss)/∂params as a tree; wrt="input" by x; a glob ("dense_1/*") for some of the parameters. As in inference."""
-        if self._compiled is None or self._compiled["loss"] is None:
-            self._need_task("gradients", y)
+        self._must_have_loss("gradients", y)
         entered = self._enter(x)
-        task = self._need_task("gradients", y)
-        targets = self._targets(y, "y")
-        task = dataclasses.replace(task, metrics={})
+        targets = self._targets.enter(y, "y")
+        task = dataclasses.replace(self._task, metrics={})
         params, state, _, _ = self._now
 
         def loss(p: Tree, x: Tree) -> Any:
@@ -651,10 +570,9 @@ class Model:
 
     def backprop(self, x: Any, y: Any) -> Backprop:
         """Backpropagation laid open, as in inference: every intermediate with its y and dy, the gradient of the loss by it. print() it."""
-        if self._compiled is None or self._compiled["loss"] is None:
-            self._need_task("backprop", y)
+        self._must_have_loss("backprop", y)
         x, targets, _ = self._parts(x, y, None, None, on_disk=False)
-        return backpropagate(self._need_task("backprop", y), *self._now[:2], x, targets)
+        return backpropagate(self._task, *self._now[:2], x, targets)
 
     def summary(self, print_fn: Callable[[str], Any] = print, *, batch_size: int = 1) -> None:
         """Print the layers: path, class, shape of the output, number of parameters; the cost of an inference on so many examples."""

@@ -467,6 +467,18 @@ def test_scores_answer_like_a_tuple_and_by_name():
         h["val_acc"]
 
 
+def test_verbose_is_taken_where_keras_takes_it(capsys):
+    m = classifier()
+    m.fit(X, Y, epochs=np.int64(2), batch_size=np.int32(48), verbose=2)
+    assert re.fullmatch(r"(epoch \d/2   2/2   \d+\.\d s   loss \d\.\d{4}\n){2}", capsys.readouterr().out)
+    m.fit(((X[:48], Y[:48]) for _ in range(3)), verbose=2)
+    assert capsys.readouterr().out.startswith("epoch 1/1   3/3   ")
+    m.evaluate(X, Y, verbose=0), m.predict(X, verbose=0)
+    assert capsys.readouterr().out == ""
+    m.evaluate(X, Y, verbose=1), m.predict(X, verbose=1)
+    assert re.fullmatch(r"Scores\(loss=.*\)\npredict: 96 rows   \d+\.\d s\n", capsys.readouterr().out)
+
+
 def test_names_are_those_of_keras():
     m = ann.Model([ann.Input((8, 8, 1)), ann.Conv2D(2, 3), ann.MaxPooling2D(), ann.BatchNormalization(), ann.Flatten(), ann.Dense(4), ann.relu, ann.Dense(3, name="head"), ann.Dense(2)])
     assert list(m.net.children) == ["conv2d", "max_pooling2d", "batch_normalization", "flatten", "dense", "relu", "head", "dense_1"]
