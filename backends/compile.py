@@ -32,13 +32,24 @@ MOST = 128  # programs that one function keeps; the least recently used goes
 class Compiled:
     """One program of a jitted function with what runs it, for one structure, one set of shapes and dtypes."""
 
-    def __init__(self, program: Program, execute: Callable[[list[Any]], list[Any]], result: Callable[[list[Any]], Tree], numbers: tuple[int, ...]):
-        self.program, self.execute, self.result, self.numbers = program, execute, result, numbers
+    def __init__(self, program: Program, run: Any, shape: Tree, numbers: tuple[int, ...]):
+        """run: what lowers the program. run(arrays) → outputs, and maybe run.work(arrays) → all arrays, output k at run.places[k].
+
+        shape: the tree that f returned, with the numbers of the outputs as leaves; numbers: the leaves of the arguments that are
+        Python's.
+        """
+        self.program, self.run, self.numbers = program, run, numbers
+        self.places: list[int | None] = getattr(run, "places", None) or list(range(len(program.outputs)))
+        self.execute: Callable[[list[Any]], list[Any]] = getattr(run, "work", run)
+        if numbers:
+            work = self.execute
+            self.execute = lambda leaves: work(_as_arrays(program, leaves, numbers))
+        self.result: Callable[[list[Any]], Tree] = _builder(shape, program.outputs, self.places)
         self.donates = bool(program.donated)
 
     def explain(self) -> str:
         """Which lowering runs the program, and why not a faster one."""
-        say = getattr(self.execute, "explain", None)
+        say = getattr(self.run, "explain", None)
         return str(say()) if say else "replay: each instruction by the library's own function"
 
 
@@ -99,7 +110,8 @@ class Jitted:
         if self.check:
             return self._checked(made, leaves, args, kwargs)
         if not kwargs:
-            self._quick, self._last = (_entry(args, self.static, made.program.donated), made), [None] * len(made.program.outputs)
+            came_from = {place: made.places[k] for k, place in made.program.donated.items()}
+            self._quick, self._last = (_entry(args, self.static, came_from), made), [None] * (1 + max((p or 0 for p in made.places), default=0))
         return made.result(made.execute(leaves))
 
     def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Compiled | None, list[Any]]:
@@ -140,9 +152,9 @@ class Jitted:
             if key in self._compiled:
                 return self._compiled[key]
             self.traces += 1
-            program, result = trace(self.f, args, kwargs, self.static, self.donate, library)
+            program, shape = trace(self.f, args, kwargs, self.static, self.donate, library)
             numbers = tuple(k for k, x in enumerate(leaves) if type(x) in (int, float))
-            made = Compiled(program, _entered(program, library.lower(program, self.lowering), numbers), result, numbers)
+            made = Compiled(program, library.lower(program, self.lowering), shape, numbers)
             self._compiled[key] = made
             if len(self._compiled) > MOST:
                 self._compiled.popitem(last=False)
@@ -184,8 +196,8 @@ def jit(
 
 def trace(
     f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], static: frozenset[int], donate: frozenset[int], library: Library
-) -> tuple[Program, Callable[[list[Any]], Tree]]:
-    """Run f on abstract arrays like these: its program, and what puts the outputs into the tree that f returned."""
+) -> tuple[Program, Tree]:
+    """Run f on abstract arrays like these: its program, and the tree that f returned, with the numbers of the outputs as leaves."""
     cls = abstract_library(library).array  # type: ignore[attr-defined]
     names = _argument_names(f, args)
     inputs: list[Any] = []
@@ -222,7 +234,7 @@ def trace(
         y = f(*lifted, **extra)
     leaves = tree.leaves(y)
     program, _ = extract(leaves, entered, library, devices[0] if devices else None)
-    return replace(program, donated=_donations(program, given_up)), _builder(y, program.outputs)
+    return replace(program, donated=_donations(program, given_up)), tree.fill(y, range(len(leaves)))
 
 
 def _donations(program: Program, given_up: list[int]) -> dict[int, int]:
@@ -244,10 +256,14 @@ def _donations(program: Program, given_up: list[int]) -> dict[int, int]:
     return donated
 
 
-def _builder(y: Tree, outputs: tuple[Any, ...]) -> Callable[[list[Any]], Tree]:
-    """The function from the list of outputs to the tree that f returned: an expression made of its containers."""
+def _builder(shape: Tree, outputs: tuple[Any, ...], places: list[int | None]) -> Callable[[list[Any]], Tree]:
+    """The function from arrays, output k at places[k], to the tree that f returned: an expression made of its containers."""
     constants: dict[str, Any] = {}
-    places = iter(range(len(outputs)))
+
+    def held(x: Any) -> str:
+        name = f"k{len(constants)}"
+        constants[name] = x
+        return name
 
     def write(x: Any) -> str:
         if x is None:
@@ -255,30 +271,26 @@ def _builder(y: Tree, outputs: tuple[Any, ...]) -> Callable[[list[Any]], Tree]:
         if type(x) is dict and all(type(key) in (str, int) for key in x):
             return "{" + ", ".join(f"{key!r}: {write(part)}" for key, part in x.items()) + "}"
         if isinstance(x, dict):
-            name = f"k{len(constants)}"
-            constants[name] = list(x)
-            return f"dict(zip({name}, [{', '.join(write(part) for part in x.values())}]))"
+            return f"dict(zip({held(list(x))}, [{', '.join(write(part) for part in x.values())}]))"
         if isinstance(x, list):
             return "[" + ", ".join(map(write, x)) + "]"
         if isinstance(x, tuple):
             inner = "(" + "".join(write(part) + ", " for part in x) + ")"
             if hasattr(x, "_fields"):
-                name = f"k{len(constants)}"
-                constants[name] = type(x)
-                return f"{name}(*{inner})"
+                return f"{held(type(x))}(*{inner})"
             return inner
-        return f"v[{next(places)}]"
+        return f"v[{places[x]}]" if places[x] is not None else held(outputs[x])
 
-    build: Callable[[list[Any]], Tree] = eval(f"lambda v: {write(y)}", constants)
+    build: Callable[[list[Any]], Tree] = eval(f"lambda v: {write(shape)}", constants)
     return build
 
 
-def _entry(args: tuple[Any, ...], static: frozenset[int], donated: dict[int, int]) -> Callable[..., list[Any] | None]:
+def _entry(args: tuple[Any, ...], static: frozenset[int], came_from: dict[int, int | None]) -> Callable[..., list[Any] | None]:
     """enter(args, last) → the leaves of arguments like these, None for arguments that are otherwise: `_flatten`, unrolled.
 
-    An array that is a result of the last call, where it replaced a donated one, is known and not looked at again.
+    An array that is a result of the last call, where it replaced a donated one, is known and not looked at again: leaf k is
+    last[came_from[k]].
     """
-    came_from = {place: k for k, place in donated.items()}
     scope: dict[str, Any] = {}
     lines: list[str] = []
     leaves: list[str] = []
@@ -371,19 +383,6 @@ def _is_data(x: Any) -> bool:
         return library_of(x).rank == 0
     except TypeError:
         return False
-
-
-def _entered(program: Program, execute: Any, numbers: tuple[int, ...]) -> Any:
-    """What runs the program, with Python numbers made 0-d arrays first."""
-    if not numbers:
-        return execute
-
-    @functools.wraps(execute, updated=())
-    def run(leaves: list[Any]) -> list[Any]:
-        return execute(_as_arrays(program, leaves, numbers))  # type: ignore[no-any-return]
-
-    run.explain = execute.explain  # type: ignore[attr-defined]
-    return run
 
 
 def _as_arrays(program: Program, leaves: list[Any], numbers: tuple[int, ...]) -> list[Any]:

@@ -79,11 +79,19 @@ class NativeRun:
         self.address = _address(self.head)
         self.fresh = [(plan.grouping.shapes[r], np.dtype(plan.grouping.dtypes[r])) for r in plan.fresh]
         self.results = plan.results  # for each output its place among the arrays, or what it is
+        self.places = [place for place, _ in self.results]
 
     def __call__(self, arrays: list[Any]) -> list[Any]:
+        called = self.work(arrays)
+        return [called[place] if place is not None else x for place, x in self.results]
+
+    def work(self, arrays: list[Any]) -> list[Any]:
+        """All arrays of a run: the inputs, of which donated ones hold results, and fresh ones; output k is at places[k]."""
         objects = [*arrays, *self.program.captured]
         while True:
-            called = objects + [np.empty(shape, dtype) for shape, dtype in self.fresh]
+            called = objects.copy()
+            for shape, dtype in self.fresh:
+                called.append(np.empty(shape, dtype))
             says = workers.pool(self.threads).run(self.address, called, self.brief)
             if says == workers.DONE:
                 break
@@ -94,7 +102,7 @@ class NativeRun:
         if self.flag is not None and self.flag[0]:
             self.flag[0] = 0
             raise IndexError("an index of take, take_along_axis or scatter_add is out of range; what was donated has been written to")
-        return [called[place] if place is not None else x for place, x in self.results]
+        return called
 
     def admitted(self, objects: list[Any]) -> list[Any]:
         """The arrays as the slots want them: copies of those that are not plain, in C order, or that overlap a donated one."""
