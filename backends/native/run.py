@@ -10,8 +10,9 @@ import numpy as np
 from backends.native import workers
 from backends.native.blas import Blas, threads
 from backends.native.compile import addresses
+from backends.native.groups import RULES
 from backends.native.plan import LINE, WORTH, Plan
-from backends.program.passes import simplify
+from backends.program.passes import expand, simplify
 from backends.program.program import Program
 
 C_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400  # NumPy's flags
@@ -25,7 +26,7 @@ class NativeRun:
     """
 
     def __init__(self, program: Program, blas: Blas, count: int | None = None, worth: int = WORTH):
-        self.program, self.blas, self.count, self.worth = simplify(program), blas, count, worth
+        self.program, self.blas, self.count, self.worth = simplify(expand(program, RULES.__contains__)), blas, count, worth
         self.donated = dict(self.program.donated)
         self.brief = self.program.flops / 5e10 + self.program.bytes / 1e10 < BRIEF
         self.prepare()

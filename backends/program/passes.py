@@ -4,6 +4,7 @@
     fold        what depends on no input is computed now
     assemble    zeros with values set at places, added up, are pieces side by side: what the pullbacks of slices leave
     share       the same call on the same values is made once
+    expand      gap functions become the calls of their portable bodies (not a part of `simplify`: a lowering asks for it)
     Program.with_body drops what nothing reads
 """
 
@@ -14,8 +15,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from backends.program.abstract import Spec
-from backends.program.program import Instruction, Program, Ref, call, size
+from backends.library import GAPS
+from backends.program.abstract import Spec, abstract_library
+from backends.program.calls import Input
+from backends.program.program import Instruction, Program, Ref, call, extract, size
 from backends.program.promotion import FLOATING, INTEGER, dtype_name
 from backends.program.shapes import normal_axes
 
@@ -33,6 +36,51 @@ def simplify(program: Program) -> Program:
 def inlined(program: Program) -> Program:
     """The steps of scans, simplified."""
     return program.with_body([replace(i, program=simplify(i.program)) if i.program is not None else i for i in program.body])
+
+
+def expand(program: Program, known: Callable[[str], bool]) -> Program:
+    """Gap functions that a lowering has no kernel for, as the calls of their portable bodies."""
+    w = _Writer(program)
+    for i in program.body:
+        i = replace(i, args=tuple(w.now(x) for x in i.args))
+        portable = getattr(GAPS.get(i.name), "portable", None)
+        if known(i.name) or portable is None:
+            w.keep(i)
+            continue
+        inner, entered = _traced(portable, i, w)
+        numbers: dict[int, Ref] = dict(zip(inner.inputs, entered, strict=True))
+
+        def renumbered(x: Any, numbers: dict[int, Ref] = numbers) -> Any:
+            return numbers[x] if type(x) is Ref else [renumbered(part, numbers) for part in x] if type(x) is list else x
+
+        for step in inner.body:
+            for out in step.outs:
+                w.values.append(inner.values[out])
+                numbers[out] = Ref(len(w.values) - 1)
+            w.keep(replace(step, args=tuple(map(renumbered, step.args)), outs=tuple(numbers[out] for out in step.outs), region=i.region))
+        w.renamed.update(zip(i.outs, map(renumbered, inner.outputs), strict=True))
+    return w.done()
+
+
+def _traced(f: Callable[..., Any], i: Instruction, w: _Writer) -> tuple[Program, list[Ref]]:
+    """The program of f for the arguments of an instruction, and the values that are its inputs."""
+    cls = abstract_library(w.program.library).array  # type: ignore[attr-defined]
+    entered: list[Ref] = []
+    origins: list[Input] = []
+
+    def lift(x: Any) -> Any:
+        if type(x) is list:
+            return [lift(part) for part in x]
+        if type(x) is not Ref:
+            return x
+        spec = w.values[x]
+        entered.append(x)
+        origins.append(Input(repr(x), spec.shape, spec.dtype))
+        return cls(spec.shape, spec.dtype, w.program.device, origins[-1])
+
+    y = f(*map(lift, i.args), **i.static)
+    inner, _ = extract(y if isinstance(y, list | tuple) else [y], origins, w.program.library, w.program.device)
+    return inner, entered
 
 
 class _Writer:
@@ -72,7 +120,8 @@ def settle(program: Program) -> Program:
     """One name for one thing, so that lowerings know few names.
 
     zeros, ones, full_like, … → full;  mean → sum·(1/n);  square, x**2 → x·x;  unstack, stack → get_item, concat;
-    matrix_transpose, moveaxis, flip → permute_dims, get_item;  expand_dims, squeeze → reshape;  negative axes → from 0.
+    matrix_transpose, moveaxis, flip → permute_dims, get_item;  expand_dims, squeeze → reshape;  negative axes → from 0;
+    broadcast_arrays, repeat, roll, diff, var, std, vecdot, tensordot, count_nonzero → what they are made of.
     """
     w = _Writer(program)
     for i in program.body:
@@ -241,9 +290,130 @@ def _broadcast(w: _Writer, i: Instruction) -> Any:
     return i.args[0] if w.values[i.args[0]] == _out(w, i) else None
 
 
-@_settles("linalg.matmul", "linalg.tensordot", "linalg.vecdot")
+@_settles("linalg.matmul")
 def _main_name(w: _Writer, i: Instruction) -> Any:
     return w.add(i, i.name.removeprefix("linalg."), i.args, i.static, _out(w, i))
+
+
+@_settles("broadcast_arrays")
+def _broadcasts(w: _Writer, i: Instruction) -> Any:
+    return [_spread(w, i, x, w.values[out].shape) for x, out in zip(i.args, i.outs, strict=True)]
+
+
+def _spread(w: _Writer, i: Instruction, x: Ref, shape: tuple[int, ...]) -> Ref:
+    return x if w.values[x].shape == shape else w.add(i, "broadcast_to", (x,), {"shape": shape}, Spec(shape, w.values[x].dtype))
+
+
+@_settles("repeat")
+def _repeated(w: _Writer, i: Instruction) -> Any:
+    x, times = i.args
+    old = w.values[x].shape
+    axis = i.static.get("axis")
+    if axis is None:
+        x, old, axis = _reshaped(w, i, x, (size(w.values[x]),)), (size(w.values[x]),), 0
+    (axis,) = normal_axes(axis, len(old))
+    split, spread = (*old[: axis + 1], 1, *old[axis + 1 :]), (*old[: axis + 1], times, *old[axis + 1 :])
+    return _reshaped(w, i, _spread(w, i, _reshaped(w, i, x, split), spread), _out(w, i).shape)
+
+
+@_settles("roll")
+def _rolled(w: _Writer, i: Instruction) -> Any:
+    x, shape = i.args[0], _out(w, i).shape
+    shift, axis = i.static["shift"], i.static.get("axis")
+    if axis is None:
+        flat = _reshaped(w, i, x, (size(_out(w, i)),))
+        return _reshaped(w, i, _roll_one(w, i, flat, shift, 0), shape)
+    axes = axis if isinstance(axis, tuple | list) else (axis,)
+    shifts = shift if isinstance(shift, tuple | list) else (shift,) * len(axes)
+    for by, a in zip(shifts, axes, strict=True):
+        x = _roll_one(w, i, x, by, a % len(shape))
+    return x
+
+
+def _roll_one(w: _Writer, i: Instruction, x: Ref, by: int, axis: int) -> Ref:
+    spec = w.values[x]
+    n = spec.shape[axis]
+    if not n or not by % n:
+        return x
+    parts = [_slice(w, i, x, axis, n - by % n, n), _slice(w, i, x, axis, 0, n - by % n)]
+    return w.add(i, "concat", (parts,), {"axis": axis}, spec)
+
+
+def _slice(w: _Writer, i: Instruction, x: Ref, axis: int, start: int, stop: int) -> Ref:
+    spec = w.values[x]
+    shape = (*spec.shape[:axis], stop - start, *spec.shape[axis + 1 :])
+    return w.add(i, "get_item", (x, []), {"key": (*(slice(None),) * axis, slice(start, stop), ...)}, Spec(shape, spec.dtype))
+
+
+@_settles("diff")
+def _difference(w: _Writer, i: Instruction) -> Any:
+    out = _out(w, i)
+    (axis,) = normal_axes(i.static.get("axis", -1), len(out.shape))
+    if i.static.get("n", 1) != 1 or len(i.args) > 1 or out.dtype == "bool" or not out.shape[axis]:
+        return None
+    x, n = i.args[0], out.shape[axis]
+    return w.add(i, "subtract", (_slice(w, i, x, axis, 1, n + 1), _slice(w, i, x, axis, 0, n)), {}, out)
+
+
+@_settles("var", "std")
+def _variance(w: _Writer, i: Instruction) -> Any:
+    x, out = i.args[0], _out(w, i)
+    spec, axes = w.values[x], _axes(w, i)
+    n = size(spec) // max(size(out), 1)
+    correction = float(i.static.get("correction", 0.0))
+    if n == 0 or n <= correction:
+        return None
+    kept = Spec(tuple(1 if a in axes["axis"] else m for a, m in enumerate(spec.shape)), spec.dtype)
+    mean = w.add(i, "multiply", (w.add(i, "sum", (x,), {**axes, "keepdims": True}, kept), 1.0 / n), {}, kept)
+    d = w.add(i, "subtract", (x, mean), {}, spec)
+    total = w.add(i, "sum", (w.add(i, "multiply", (d, d), {}, spec),), {**axes, "keepdims": i.static.get("keepdims", False)}, out)
+    y = w.add(i, "multiply", (total, 1.0 / (n - correction)), {}, out)
+    return y if i.name == "var" else w.add(i, "sqrt", (y,), {}, out)
+
+
+@_settles("vecdot", "linalg.vecdot")
+def _dots(w: _Writer, i: Instruction) -> Any:
+    a, b = i.args
+    out = _out(w, i)
+    if out.dtype not in ("float32", "float64") or w.values[a] != w.values[b]:
+        return None
+    product = w.add(i, "multiply", (a, b), {}, w.values[a])
+    return w.add(i, "sum", (product,), {"axis": normal_axes(i.static.get("axis", -1), len(w.values[a].shape)), "keepdims": False}, out)
+
+
+@_settles("tensordot", "linalg.tensordot")
+def _contracted(w: _Writer, i: Instruction) -> Any:
+    """Σ over paired axes as one product of matrices."""
+    a, b = i.args
+    s, t = w.values[a].shape, w.values[b].shape
+    axes = i.static.get("axes", 2)
+    if isinstance(axes, int):
+        axes = (tuple(range(len(s) - axes, len(s))), tuple(range(axes)))
+    left, right = (tuple(k % len(shape) for k in part) for part, shape in zip(axes, (s, t), strict=True))
+    free_a = tuple(k for k in range(len(s)) if k not in left)
+    free_b = tuple(k for k in range(len(t)) if k not in right)
+    inner = math.prod(s[k] for k in left)
+    rows, columns = math.prod(s[k] for k in free_a), math.prod(t[k] for k in free_b)
+    if not inner or w.values[a].dtype != w.values[b].dtype:
+        return None
+
+    def matrix(x: Ref, order: tuple[int, ...], shape: tuple[int, int]) -> Ref:
+        spec = w.values[x]
+        moved = x if order == tuple(range(len(order))) else w.add(i, "permute_dims", (x,), {"axes": order}, Spec(tuple(spec.shape[k] for k in order), spec.dtype))
+        return _reshaped(w, i, moved, shape)
+
+    out = _out(w, i)
+    y = w.add(i, "matmul", (matrix(a, (*free_a, *left), (rows, inner)), matrix(b, (*right, *free_b), (inner, columns))), {}, Spec((rows, columns), out.dtype))
+    return _reshaped(w, i, y, out.shape)
+
+
+@_settles("count_nonzero")
+def _counted(w: _Writer, i: Instruction) -> Any:
+    x, out = i.args[0], _out(w, i)
+    spec = w.values[x]
+    there = x if spec.dtype == "bool" else w.add(i, "not_equal", (x, 0), {}, Spec(spec.shape, "bool"))
+    ones = w.add(i, "astype", (there,), {"dtype": _dtype(w, out.dtype)}, Spec(spec.shape, out.dtype))
+    return w.add(i, "sum", (ones,), {**_axes(w, i), "keepdims": i.static.get("keepdims", False)}, out)
 
 
 @_settles("unstack")
@@ -481,4 +651,4 @@ ELEMENTWISE = frozenset(
 )
 
 
-__all__ = ["COMMUTATIVE", "ELEMENTWISE", "assemble", "fold", "inlined", "settle", "share", "simplify"]
+__all__ = ["COMMUTATIVE", "ELEMENTWISE", "assemble", "expand", "fold", "inlined", "settle", "share", "simplify"]
