@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 import ann
+import backends
 from backends import jit, tree
 from backends.compile import first_difference
 from backends.numpy.lower import NumPyRun
 from backends.program import passes
 
+RNG = np.random.default_rng(0)
 PROGRAMS = 150
 
 
@@ -257,3 +259,21 @@ def test_results_are_fresh_memory():
     f(x * 100.0)
     for y, was in zip(a, kept, strict=True):
         np.testing.assert_array_equal(y, was)
+
+
+def test_gap_functions_without_a_kernel_are_their_bodies():
+    dice = ann.Stream(3)["d"]
+
+    def f(x, i):
+        xp = ann.namespace(x)
+        return x * xp.astype(dice.at(i).bernoulli(0.7, x.shape, like=x), x.dtype), dice.at(i).integers(0, 1000, (37,), like=x)
+
+    program = jit(f).trace(np.ones((13, 7)), 3)
+    opened = passes.expand(program, lambda name: False)
+    assert not any(i.name == "random_bits" for i in opened.body)
+    arrays = [RNG.normal(size=(13, 7)), np.asarray(5)]
+    for a, b in zip(opened.run(arrays), program.run(arrays), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for name in backends.get("numpy").library.lowerings:
+        for a, b in zip(jit(f, lowering=name)(arrays[0], 5), f(arrays[0], 5), strict=True):
+            np.testing.assert_array_equal(a, b)
