@@ -27,7 +27,7 @@ def batches(size=16):
 
 
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("ann")]
+    return [thread for thread in threading.enumerate() if thread.name == "ann: next batches"]
 
 
 class Anew:
