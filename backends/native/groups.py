@@ -206,7 +206,8 @@ class Grouping:
             loads = [self.load(g, s, v, shape, axes) for v in values]
             if None in loads or not limit(g, axes, loads):
                 continue
-            if s == earliest and any(self.trails[v][0] in g.inside for v in values) or g.size <= SMALL or any(use in g.uses for use in loads):
+            meets = s == earliest and any(self.trails[v][0] in g.inside for v in values) or any(use in g.uses for use in loads)
+            if meets or g.size <= SMALL or s == len(self.steps) - 1:
                 found = g, s, axes
                 break
         if found is None:

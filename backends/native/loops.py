@@ -24,7 +24,7 @@ from functools import cached_property
 from typing import Any
 
 from backends.native.compile import lanes as machine_lanes
-from backends.native.emit import SIZE, Function, Value, Variable
+from backends.native.emit import SIZE, Function, Value, Variable, is_float
 from backends.native.operations import LONG, OPERATIONS, REDUCTIONS
 
 SHORT = 64  # rows of so many elements or fewer are written out
@@ -51,7 +51,8 @@ class Loop:
 
     @cached_property
     def lanes(self) -> int:
-        widest = max(SIZE[node[1]] for node in self.nodes)
+        floats = [node[1] for node in self.nodes if is_float(node[1])]  # integers beside them take several registers
+        widest = max(SIZE[dtype] for dtype in floats or [node[1] for node in self.nodes])
         lanes = 4 * machine_lanes() // widest
         return min(lanes, 1 << (self.row - 1).bit_length()) if self.row else lanes
 

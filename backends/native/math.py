@@ -47,16 +47,17 @@ def polynomial(x: Value, coefficients: list[float]) -> Value:
     return y
 
 
-def chebyshev(u: Value, table: tuple[float, ...]) -> Value:
-    """Σ cⱼ·Tⱼ(u) by Clenshaw's recurrence."""
-    *upper, c = reversed(table)
-    later, total = u.like(0.0), u.like(upper[0])
-    for c_j in upper[1:]:
-        later, total = total, u.function.fma(2.0 * u, total, c_j - later)
-    return u.function.fma(u, total, c - later)
+def monomial(table: tuple[float, ...]) -> list[float]:
+    """The coefficients of Σ cⱼ·Tⱼ(u) in powers of u."""
+    before, now, total = [1.0], [0.0, 1.0], [0.0] * len(table)
+    for c in table:
+        for j, part in enumerate(before):
+            total[j] += c * part
+        before, now = now, [2 * a - b for a, b in zip([0.0, *now], [*before, 0.0, 0.0], strict=True)]
+    return total
 
 
-def _reduced(x: Value) -> tuple[Value, Value, Value]:
+def _reduced(x: Value, terms: int | None = None) -> tuple[Value, Value, Value]:
     """(k, r, t) with x = k·ln 2 + r + rest and t = eʳ⁺ʳᵉˢᵗ − 1 − r; k as an integer."""
     f, form = x.function, FORMATS[x.dtype]
     x = f.select(x.lt(form.underflow), form.underflow, x)
@@ -67,7 +68,7 @@ def _reduced(x: Value) -> tuple[Value, Value, Value]:
     high = f.fma(n, -form.ln2[0], x)
     r = f.fma(n, -form.ln2[1], high)
     rest = f.fma(n, -form.ln2[1], high - r)
-    t = r * r * polynomial(r, [1 / math.factorial(j) for j in range(2, form.exp_terms + 1)])
+    t = r * r * polynomial(r, [1 / math.factorial(j) for j in range(2, (terms or form.exp_terms) + 1)])
     return k, r, t + f.fma(rest, r, rest)
 
 
@@ -77,9 +78,9 @@ def _power(k: Value, dtype: str) -> Value:
     return k.function.bits((k + form.bias) << form.mantissa, dtype)
 
 
-def exp(x: Value) -> Value:
-    """2ᵏ·eʳ; 2ᵏ in two factors, so that subnormal results are rounded once."""
-    k, r, t = _reduced(x)
+def exp(x: Value, terms: int | None = None) -> Value:
+    """2ᵏ·eʳ; 2ᵏ in two factors, so that subnormal results are rounded once. terms: of the series, fewer where a float32 is wanted."""
+    k, r, t = _reduced(x, terms)
     half = k >> 1
     return (1.0 + (r + t)) * _power(half, x.dtype) * _power(k - half, x.dtype)
 
@@ -163,26 +164,28 @@ def erf(x: Value) -> Value:
     f = x.function
     if x.dtype == "float64":
         return of_lanes("erf", x)
-    x = f.cast(x, "float64")
-    z = abs(x)
-    small = x * chebyshev(2.0 * x * x - 1.0, ERF[:9])
-    large = f.intrinsic("copysign", 1.0 - _tail(z), x)
-    return f.cast(f.select(z.lt(1.0), small, large), "float32")
+    wide = f.cast(x, "float64")
+    small = wide * polynomial(f.fma(2.0 * wide, wide, -1.0), monomial(ERF[:9]))
+    large = f.intrinsic("copysign", 1.0 - _tail(abs(x)), wide)
+    return f.cast(f.select(abs(wide).lt(1.0), small, large), "float32")
 
 
 def erfc(x: Value) -> Value:
     f = x.function
     if x.dtype == "float64":
         return of_lanes("erfc", x)
-    x = f.cast(x, "float64")
     y = _tail(abs(x))
-    return f.cast(f.select(x.lt(0.0), 2.0 - y, y), "float32")
+    return f.cast(f.select(f.cast(x, "float64").lt(0.0), 2.0 - y, y), "float32")
 
 
-def _tail(z: Value) -> Value:
-    """erfc(z) for z ≥ 0 to 1e-9: exp(−z²)·t·P(2t − 1), t = 3.75/(3.75 + z)."""
-    t = 3.75 / (3.75 + z)
-    return exp(-(z * z)) * t * chebyshev(2.0 * t - 1.0, ERFCX[:16])
+def _tail(x: Value) -> Value:
+    """erfc(x) for x ≥ 0 in float64, to 1e-8: exp(−x²)·t·P(2t − 1), t = 3.75/(3.75 + x), a quotient of float32 improved by one step of Newton's."""
+    f = x.function
+    x = f.select(x.gt(12.0), 12.0, x)
+    wide = f.cast(x, "float64")
+    t = f.cast(1.0 / (x + 3.75), "float64")
+    t = t * f.fma(t, -3.75 - wide, 2.0) * 3.75
+    return exp(-(wide * wide), terms=8) * (t * polynomial(2.0 * t - 1.0, monomial(ERFCX[:13])))
 
 
 def of_lanes(name: str, *arguments: Value) -> Value:

@@ -12,6 +12,7 @@ from backends.native.blas import Blas, threads
 from backends.native.compile import addresses
 from backends.native.groups import RULES
 from backends.native.plan import LINE, WORTH, Plan
+from backends.native.rewrite import unrolled
 from backends.program.passes import expand, simplify
 from backends.program.program import Program
 
@@ -26,7 +27,7 @@ class NativeRun:
     """
 
     def __init__(self, program: Program, blas: Blas, count: int | None = None, worth: int = WORTH):
-        self.program, self.blas, self.count, self.worth = simplify(expand(program, RULES.__contains__)), blas, count, worth
+        self.program, self.blas, self.count, self.worth = unrolled(simplify(expand(program, RULES.__contains__))), blas, count, worth
         self.donated = dict(self.program.donated)
         self.brief = self.program.flops / 5e10 + self.program.bytes / 1e10 < BRIEF
         self.prepare()

@@ -102,7 +102,7 @@ def run(number):
     title = workloads.network(number)[0]
     print(f"{number}  {title}")
     found = contenders(number)
-    notes, counting, reference = {}, [], 0.0
+    notes, counting, reference = {}, [], None
     for c in found:
         started = time.perf_counter()
         loss = c.step()

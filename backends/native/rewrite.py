@@ -1,0 +1,52 @@
+"""What a Program is rewritten to before it is cut into steps, because loops do that better."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from backends.program.abstract import Spec
+from backends.program.program import Instruction, Program, Ref
+
+FEW = 16  # elements that are reduced one by one
+COMBINED = {"sum": "add", "prod": "multiply", "max": "maximum", "min": "minimum", "any": "logical_or", "all": "logical_and"}
+
+
+def unrolled(program: Program) -> Program:
+    """Reductions of few elements over axes before the last as elementwise functions of slices: the windows of a pool in one pass.
+
+    max(x, axis=(1, 2)), x (n, 2, 2, c)  →  maximum(maximum(x[:, 0, 0], x[:, 0, 1]), maximum(x[:, 1, 0], x[:, 1, 1]))
+    """
+    values, body = list(program.values), []
+    makers = {out: i for i in program.body for out in i.outs}
+
+    def add(like: Instruction, name: str, args: tuple[Any, ...], static: dict[str, Any], spec: Spec) -> Ref:
+        values.append(spec)
+        body.append(Instruction(name, args, static, (Ref(len(values) - 1),), like.region))
+        return body[-1].outs[0]
+
+    for i in program.body:
+        x = i.args[0] if i.args else None
+        if i.name not in COMBINED or type(x) is not Ref or program.values[x].dtype != program.values[i.outs[0]].dtype:
+            body.append(i)
+            continue
+        shape, axes = program.values[x].shape, i.static["axis"]
+        count = math.prod(shape[a] for a in axes)
+        views = ("windows", "reshape", "permute_dims", "get_item")
+        in_memory = x not in makers or makers[x].name in views or makers[x].name == "matmul"
+        if not 1 < count <= FEW or not in_memory or not shape or len(shape) - 1 in axes or shape[-1] == 1:
+            body.append(i)
+            continue
+        kept = tuple(n for a, n in enumerate(shape) if a not in axes)
+        parts = []
+        for place in range(count):
+            key: list[Any] = [slice(None)] * len(shape)
+            for a in reversed(axes):
+                place, key[a] = divmod(place, shape[a])
+            parts.append(add(i, "get_item", (x, []), {"key": tuple(key)}, Spec(kept, program.values[x].dtype)))
+        while len(parts) > 1:
+            pairs = [parts[k : k + 2] for k in range(0, len(parts), 2)]
+            parts = [pair[0] if len(pair) == 1 else add(i, COMBINED[i.name], tuple(pair), {}, Spec(kept, program.values[x].dtype)) for pair in pairs]
+        body.append(Instruction("reshape", (parts[0],), {"shape": program.values[i.outs[0]].shape}, i.outs, i.region))
+    return replace(program, values=tuple(values), body=tuple(body))
