@@ -344,13 +344,14 @@ def test_parts_cover_a_product_once():
 # workers
 
 
-def program(lists, patches=(), planned=(0, 0, 0), slots=()):
-    """(address, what must be kept) of a program for workers.Run."""
+def program(pool, lists, patches=(), planned=(0, 0, 0), slots=()):
+    """(what runs, what must be kept) of a program for workers.Run."""
     arrays = [np.array([word for pair in pairs for word in pair] + [0], np.int64) for pairs in lists]
     triples = np.array(list(patches) or [(0, 0, 0)], np.int64)
     rows = np.array(list(slots) or [(0,) * workers.SLOT_WORDS], np.int64)
-    table = np.array([len(lists), *planned, len(patches), triples.ctypes.data, len(slots), rows.ctypes.data, *(a.ctypes.data for a in arrays)], np.int64)
-    return table.ctypes.data, [*arrays, triples, rows, table]
+    words = [pool.shared, len(lists), *planned, len(patches), triples.ctypes.data, len(slots), rows.ctypes.data]
+    table = np.array([*words, *workers.python_words(len(lists) == 1), *(a.ctypes.data for a in arrays)], np.int64)
+    return workers.entry(table), [*arrays, triples, rows]
 
 
 def counting(count, rounds, pool):
@@ -365,20 +366,20 @@ def counting(count, rounds, pool):
             at = [state[r, t:].ctypes.data, state[r, (t + 1) % count :].ctypes.data, state[r + 1, t:].ctypes.data]
             kept.append(np.array([*at, 1], np.int64))
             lists[t] += [(add, kept[-1].ctypes.data), (barrier, kept[0].ctypes.data)]
-    address, more = program(lists)
+    run, more = program(pool, lists)
     true = state.copy()
     for r in range(rounds):
         true[r + 1] = true[r] + np.roll(true[r], -1)
-    return address, state, true, kept + more
+    return run, state, true, kept + more
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_workers_walk_in_step(count):
     pool = workers.pool(count)
-    address, state, true, _kept = counting(count, 20, pool)
+    run, state, true, _kept = counting(count, 20, pool)
     for _ in range(50):
         state[1:] = 0
-        assert pool.run(address, []) == workers.DONE
+        assert pool.run(run, []) is workers.DONE
         assert (state == true).all()
 
 
@@ -386,11 +387,11 @@ def test_threads_that_call_at_once_wait_for_each_other():
     pool, wrong = workers.pool(2), []
     programs = [counting(2, 10, pool) for _ in range(3)]
 
-    def many(address, state, true, _):
+    def many(run, state, true, _):
         for _ in range(100):
             state[1:] = 0
-            if pool.run(address, []) != workers.DONE or (state != true).any():
-                wrong.append(address)
+            if pool.run(run, []) is not workers.DONE or (state != true).any():
+                wrong.append(run)
 
     callers = [threading.Thread(target=many, args=p) for p in programs]
     for thread in callers:
@@ -407,18 +408,18 @@ def test_a_child_process_has_workers_of_its_own():
     child = os.fork()
     if child == 0:
         pool = workers.pool(2)
-        address, state, true, _kept = counting(2, 10, pool)
-        os._exit(0 if pool.run(address, []) == workers.DONE and (state == true).all() else 1)
+        run, state, true, _kept = counting(2, 10, pool)
+        os._exit(0 if pool.run(run, []) is workers.DONE and (state == true).all() else 1)
     assert os.waitpid(child, 0)[1] == 0
 
 
 def test_arrays_are_bound_by_their_address():
     add = compiler.addresses([Loop((Operand("int64", "1"), Operand("int64", "1")), (("load", "int64", 0), ("add", "int64", 0, 0)), ((1, 1, None),))])[0]
     table = np.array([0, 0, 3], np.int64)
-    address, _kept = program([[(add, table.ctypes.data)]], [(table.ctypes.data, 0, 8), (table.ctypes.data + 8, 1, 0)])
+    run, _kept = program(workers.pool(1), [[(add, table.ctypes.data)]], [(table.ctypes.data, 0, 8), (table.ctypes.data + 8, 1, 0)])
     for _ in range(2):
         x, y = np.arange(4), np.zeros(3, np.int64)
-        assert workers.pool(1).run(address, [x, y]) == workers.DONE
+        assert workers.pool(1).run(run, [x, y]) is workers.DONE
         assert (y == [2, 4, 6]).all()
 
 
@@ -428,22 +429,22 @@ def test_a_program_is_not_run_when_the_blas_has_other_threads_than_planned():
         pytest.skip("this BLAS does not tell its threads")
     before = b.threads
     for planned in (before, before + 1):
-        address, _kept = program([[]], planned=(planned, b.get, b.set))
-        assert workers.pool(1).run(address, []) == (workers.DONE if planned == before else workers.OTHER_THREADS)
+        run, _kept = program(workers.pool(1), [[]], planned=(planned, b.get, b.set))
+        assert workers.pool(1).run(run, []) is (workers.DONE if planned == before else workers.OTHER_THREADS)
         assert b.threads == before
 
 
 def test_arrays_that_are_not_as_their_slots_say_are_refused():
     whole = np.zeros(10)
     slots = [(id(np.dtype("float64")), 0x501, 40, 1, 0), (id(np.dtype("float64")), 0x101, 40, 0, 0)]  # the first is donated: writeable, alone
-    address, _kept = program([[]], slots=slots)
+    run, _kept = program(workers.pool(1), [[]], slots=slots)
     frozen = np.zeros(5)
     frozen.flags.writeable = False
     good = whole[:5], whole[5:]
     for _ in range(2):
-        assert workers.pool(1).run(address, list(good)) == workers.DONE
+        assert workers.pool(1).run(run, list(good)) is workers.DONE
         for bad in [(whole[:5], whole[4:9]), (whole[::2], frozen), (frozen, whole[:5]), (whole[:5], np.zeros(5, np.int64)), (np.float64(1), frozen), (whole[:5], [0.0] * 5)]:
-            assert workers.pool(1).run(address, list(bad)) == workers.UNFIT
+            assert workers.pool(1).run(run, list(bad)) is workers.UNFIT
 
 
 def test_threads_obey_the_affinity():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ class NativeRun:
         """Plan for the threads that the BLAS and the affinity allow, and lay out memory and tables."""
         plan = Plan(self.program, self.blas, self.count or threads(), self.worth)
         self.threads = plan.threads if any(plan.lists[1:]) else 1
+        self.pool = workers.pool(self.threads)
         entries = [entry for one in plan.lists for entry in one]
         kernels = list(dict.fromkeys(entry.kernel for entry in entries))
         code = dict(zip(kernels, addresses(kernels), strict=True))
@@ -63,7 +65,7 @@ class NativeRun:
                         word = offset + (starts["scratch", home.place] if home.kind == "scratch" else starts[home.kind] + home.place)
                     words.append(word)
                 if isinstance(entry.kernel, workers.Barrier):
-                    words += [workers.pool(self.threads).shared, self.threads]
+                    words += [self.pool.shared, self.threads]
         table = np.array(words or [0], np.int64)
         place = _address(table)
         flat = [np.array([x for kernel, word in one for x in (kernel, place + 8 * word)] + [0], np.int64) for one in lists]
@@ -75,13 +77,14 @@ class NativeRun:
             for k, (r, dtype) in enumerate(zip(self.program.inputs, self.dtypes, strict=True))
         ]
         slot = np.array(slots or [(0,) * workers.SLOT_WORDS], np.int64)
-        head = [self.threads, self.blas.threads, self.blas.get, self.blas.set, len(patches), _address(bound), len(slots), _address(slot), *map(_address, flat)]
-        self.head = np.array(head, np.int64)
-        self.kept = [memory, table, bound, slot, *flat, self.head, plan.grouping.constants]  # what the tables point to
-        self.address = _address(self.head)
+        words = [self.pool.shared, self.threads, self.blas.threads, self.blas.get, self.blas.set, len(patches), _address(bound), len(slots), _address(slot)]
+        head = np.array([*words, *workers.python_words(self.brief), *map(_address, flat)], np.int64)
+        self.kept = [memory, table, bound, slot, *flat, plan.grouping.constants]  # what the tables point to
+        self.step = workers.entry(head)
         self.fresh = [(plan.grouping.shapes[r], np.dtype(plan.grouping.dtypes[r])) for r in plan.fresh]
         self.results = plan.results  # for each output its place among the arrays, or what it is
         self.places = [place for place, _ in self.results]
+        self.unlocked = self.brief and self.threads == 1 and getattr(sys, "_is_gil_enabled", lambda: True)() and self.flag is None
 
     def __call__(self, arrays: list[Any]) -> list[Any]:
         called = self.work(arrays)
@@ -89,16 +92,14 @@ class NativeRun:
 
     def work(self, arrays: list[Any]) -> list[Any]:
         """All arrays of a run: the inputs, of which donated ones hold results, and fresh ones; output k is at places[k]."""
-        objects = [*arrays, *self.program.captured]
-        while True:
-            called = objects.copy()
-            for shape, dtype in self.fresh:
-                called.append(np.empty(shape, dtype))
-            says = workers.pool(self.threads).run(self.address, called, self.brief)
-            if says == workers.DONE:
-                break
+        called = [*arrays, *self.program.captured]
+        for shape, dtype in self.fresh:
+            called.append(np.empty(shape, dtype))
+        if self.unlocked and self.step(called) is workers.DONE:  # no other thread can have come between
+            return called
+        while (says := self.pool.run(self.step, called)) is not workers.DONE:
             if says == workers.UNFIT:
-                objects = self.admitted(objects)
+                called = self.admitted(called)
             else:
                 self.prepare()
         if self.flag is not None and self.flag[0]:

@@ -14,6 +14,7 @@ import os
 import platform
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,32 +116,34 @@ class Worker:
 
 
 # words of a program, and of one of its slots
-THREADS, PLANNED, GETTER, SETTER, PATCHES, PATCH, SLOTS, SLOT, LISTS = range(9)
+SHARED, THREADS, PLANNED, GETTER, SETTER, PATCHES, PATCH, SLOTS, SLOT, ARRAY, SAVE, RESTORE, INCREF, SAYS, LISTS = (*range(14), 16)
 DTYPE, FLAGS, BYTES, DONATED, LAST, SLOT_WORDS = range(6)
-DONE, OTHER_THREADS, UNFIT = range(3)  # what a run says
+DONE, OTHER_THREADS, UNFIT = None, False, True  # what a run says
 
 
 @dataclass(frozen=True)
 class Run:
-    """int64(shared, program, objects): look at the arrays of the list `objects`, bind them, walk.
+    """PyObject*(program, list): look at the arrays of the list, bind them, walk. A function of Python whose self is the array of the program's words.
 
     DONE; or nothing done: OTHER_THREADS, the BLAS has not the number of threads that was planned for; UNFIT, an array is not as its slot says.
-    program: THREADS, all of the pool or 1; PLANNED, the number that GETTER of the BLAS must give (all 0: it cannot be asked), which is held at 1 by
-    SETTER while it runs; PATCHES triples from PATCH on: an address, which receives (data of object `slot`) + offset; SLOTS from SLOT on: the dtype
-    object of an array, FLAGS that it must have, its BYTES, whether it is DONATED and so must not overlap another, where it lay LAST; from LISTS on
-    the lists of each thread.
+    program: SHARED by the pool; THREADS, all of the pool or 1; PLANNED, the number that GETTER of the BLAS must give (all 0: it cannot be asked), which
+    is held at 1 by SETTER while it runs; PATCHES triples from PATCH on: an address, which receives (data of array `slot`) + offset; SLOTS from SLOT on:
+    the dtype object of an array, FLAGS that it must have, its BYTES, whether it is DONATED and so must not overlap another, where it lay LAST; ARRAY,
+    the class of arrays; SAVE and RESTORE of the thread state (0: other Python threads wait, which is cheaper for a short program); INCREF; what it SAYS,
+    two objects beside None, which is behind them; from LISTS on the lists of each thread.
     """
 
     head: int  # bytes of a Python object before what is its own
-    kind: int  # the address of the class of arrays
 
     def function(self, name: str) -> Function:
-        f = Function(name, ["ptr", "ptr", "ptr"], "int64")
-        shared, program, objects = f.parameters
-        threads, planned, getter, setter, patches, patch, slots, slot = (f.load(program, i, "int64") for i in range(LISTS))
-        items, patch, slot = f.pointer(f.load(objects, self.head // 8 + 1, "int64")), f.pointer(patch), f.pointer(slot)
+        f = Function(name, ["ptr", "ptr"], "ptr")
+        program, objects = f.pointer(f.load(f.parameters[0], self.head // 8, "int64")), f.parameters[1]
+        words = [f.load(program, i, "int64") for i in range(SAYS)]
+        shared, threads, planned, getter, setter, patches, patch, slots, slot, kind, save, restore, incref = words
+        items, shared, patch, slot = (f.pointer(x) for x in (f.load(objects, self.head // 8 + 1, "int64"), shared, patch, slot))
+        done, other_threads, unfit = (f.constant(i, "int64") for i in range(3))
         says = Variable(f, "int64")
-        says.set(f.constant(DONE, "int64"))
+        says.set(done)
 
         def field(i: Value, what: int) -> Value:
             return f.load(slot, i * SLOT_WORDS + what, "int64")
@@ -150,30 +153,33 @@ class Run:
 
         with f.when(getter.ne(0)):
             given = f.cast(f.call(f.pointer(getter).text, [], "int32"), "int64")
-            says.set(f.select(given.eq(planned), f.constant(DONE, "int64"), OTHER_THREADS))
+            says.set(f.select(given.eq(planned), done, other_threads))
         moved = Variable(f, "bool")
         moved.set(f.constant(False, "bool"))
         with f.loop(0, slots) as i:
             array = f.pointer(f.load(items, i, "int64"))
-            right = f.load(array, self.head // 8 - 1, "int64").eq(self.kind)
+            right = f.load(array, self.head // 8 - 1, "int64").eq(kind)
             with f.when(~right):
-                says.set(f.constant(UNFIT, "int64"))
+                says.set(unfit)
             with f.when(right):
                 flags, needed = f.cast(f.load(array, self.head // 4 + 12, "int32"), "int64"), field(i, FLAGS)
                 fits = f.load(array, self.head // 8 + 5, "int64").eq(field(i, DTYPE)) & (flags & needed).eq(needed)
-                says.set(f.select(fits, says.get(), UNFIT))
+                says.set(f.select(fits, says.get(), unfit))
                 moved.set(moved.get() | data(i).ne(field(i, LAST)))
-        with f.when(moved.get() & says.get().eq(DONE)), f.loop(0, slots) as i:
+        with f.when(moved.get() & says.get().eq(done)), f.loop(0, slots) as i:
             with f.when(field(i, DONATED).ne(0)), f.loop(0, slots) as j:
                 meets = i.ne(j) & data(i).lt(data(j) + field(j, BYTES)) & data(j).lt(data(i) + field(i, BYTES))
-                says.set(f.select(meets, f.constant(UNFIT, "int64"), says.get()))
-            f.store(slot, i * SLOT_WORDS + LAST, f.select(says.get().eq(DONE), data(i), 0))
-        with f.when(says.get().eq(DONE)):
-            with f.when(planned.gt(1)):
-                f.call(f.pointer(setter).text, [f.constant(1, "int32")], None)
+                says.set(f.select(meets, unfit, says.get()))
+            f.store(slot, i * SLOT_WORDS + LAST, f.select(says.get().eq(done), data(i), 0))
+        with f.when(says.get().eq(done)):
             with f.loop(0, patches) as i:
                 address, which, offset = (f.load(patch, i * 3 + j, "int64") for j in range(3))
                 f.store(f.pointer(address), 0, data(which) + offset)
+            state = Variable(f, "ptr")
+            with f.when(save.ne(0)):
+                state.set(f.call(f.pointer(save).text, [], "ptr"))
+            with f.when(planned.gt(1)):
+                f.call(f.pointer(setter).text, [f.constant(1, "int32")], None)
             with f.when(threads.gt(1)):
                 f.atomic("store", word(f, shared, PROGRAM), f.emit(f"ptrtoint {program} to i64", "int64"))
                 f.atomic("add", word(f, shared, GENERATION), 1)
@@ -187,8 +193,34 @@ class Run:
                 barrier(f, shared, threads)
             with f.when(planned.gt(1)):
                 f.call(f.pointer(setter).text, [f.cast(planned, "int32")], None)
-        f.done(says.get())
+            with f.when(save.ne(0)):
+                f.call(f.pointer(restore).text, [state.get()], None)
+        result = f.pointer(f.load(program, says.get() + SAYS, "int64"))
+        f.call(f.pointer(incref).text, [result], None)
+        f.done(result)
         return f
+
+
+_methods: list[Any] = []  # live as long as the process
+
+
+def entry(words: Any) -> Callable[[list[Any]], Any]:
+    """The function of Python that runs the program of these words, an array of int64."""
+    if not _methods:
+        (run,) = compiler.addresses([Run(object.__basicsize__)])
+        name = ctypes.create_string_buffer(b"program")
+        _methods.extend([(ctypes.c_int64 * 4)(ctypes.addressof(name), run, 8, 0), name])  # a PyMethodDef that takes one object
+        ctypes.pythonapi.PyCFunction_NewEx.restype = ctypes.py_object
+    make = ctypes.pythonapi.PyCFunction_NewEx
+    return make(ctypes.byref(_methods[0]), ctypes.py_object(words), None)  # type: ignore[no-any-return]
+
+
+def python_words(brief: bool) -> list[int]:
+    """The words of a program from ARRAY on."""
+    api = ctypes.pythonapi
+    address = lambda f: ctypes.cast(f, ctypes.c_void_p).value or 0  # noqa: E731
+    state = [0, 0] if brief else [address(api.PyEval_SaveThread), address(api.PyEval_RestoreThread)]
+    return [id(known("numpy").xp.ndarray), *state, address(api.Py_IncRef), id(DONE), id(OTHER_THREADS), id(UNFIT)]
 
 
 class Pool:
@@ -196,30 +228,37 @@ class Pool:
 
     def __init__(self, count: int):
         self.count = count
-        self.lock = threading.Lock()
-        self.memory = (ctypes.c_int64 * (WORDS + 8))()
+        self.memory = (ctypes.c_int64 * (WORDS + 8))()  # never freed: the tables of programs point to it
         self.shared = -(-ctypes.addressof(self.memory) // 64) * 64
         self.sleepers = ctypes.c_int64.from_address(self.shared + 8 * SLEEPERS)
-        run, worker = compiler.addresses([Run(object.__basicsize__, id(known("numpy").xp.ndarray)), Worker()])
-        prototype = (ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.py_object)
-        self.call, self.call_briefly = ctypes.CFUNCTYPE(*prototype)(run), ctypes.PYFUNCTYPE(*prototype)(run)
-        self.threads: list[threading.Thread] = []
-        if count > 1:
-            library = ctypes.CDLL(None)
-            library.pthread_mutex_init(ctypes.c_void_p(self.shared + 8 * MUTEX), None)
-            library.pthread_cond_init(ctypes.c_void_p(self.shared + 8 * CONDITION), None)
-            serve = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(worker)
-            self.tables = [(ctypes.c_int64 * 3)(self.shared, number, count) for number in range(count)]
-            for table in self.tables[1:]:
-                self.threads.append(threading.Thread(target=serve, args=(ctypes.addressof(table),), daemon=True, name="ann worker"))
-                self.threads[-1].start()
+        self.tables = [(ctypes.c_int64 * 3)(self.shared, number, count) for number in range(count)]
+        (self.worker,) = compiler.addresses([Worker()])
+        self.reset()
 
-    def run(self, program: int, objects: list[Any], brief: bool = False) -> int:
-        """What Run says. brief: without letting other Python threads run meanwhile, which costs more than a short program."""
+    def reset(self) -> None:
+        """As if it had never run: also in a child process, which has the memory but none of the threads."""
+        ctypes.memset(self.memory, 0, ctypes.sizeof(self.memory))
+        self.lock = threading.Lock()
+        self.threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        library = ctypes.CDLL(None)
+        library.pthread_mutex_init(ctypes.c_void_p(self.shared + 8 * MUTEX), None)
+        library.pthread_cond_init(ctypes.c_void_p(self.shared + 8 * CONDITION), None)
+        serve = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.worker)
+        for table in self.tables[1:]:
+            self.threads.append(threading.Thread(target=serve, args=(ctypes.addressof(table),), daemon=True, name="ann worker"))
+            self.threads[-1].start()
+
+    def run(self, program: Callable[[list[Any]], Any], objects: list[Any]) -> Any:
+        """What Run says."""
         with self.lock:
-            if self.sleepers.value and self.count > 1:
-                self.place()
-            return (self.call_briefly if brief else self.call)(self.shared, program, objects)  # type: ignore[no-any-return]
+            if self.count > 1:
+                if not self.threads:
+                    self.start()
+                if self.sleepers.value:
+                    self.place()
+            return program(objects)
 
     def place(self) -> None:
         """Sleeping workers wake up elsewhere than on the caller's core, where the system likes to put them and where both would spin."""
@@ -253,7 +292,8 @@ def _after_fork() -> None:
     """A child has no workers: it makes its own when it needs them."""
     global _lock
     _lock = threading.Lock()
-    _pools.clear()
+    for one in _pools.values():
+        one.reset()
 
 
 if hasattr(os, "register_at_fork"):
