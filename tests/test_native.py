@@ -344,7 +344,7 @@ def test_parts_cover_a_product_once():
 # workers
 
 
-def program(pool, lists, patches=(), planned=(0, 0, 0), slots=()):
+def program(pool, lists, patches=(), planned=(0, 0, 0, 0), slots=()):
     """(what runs, what must be kept) of a program for workers.Run."""
     arrays = [np.array([word for pair in pairs for word in pair] + [0], np.int64) for pairs in lists]
     triples = np.array(list(patches) or [(0, 0, 0)], np.int64)
@@ -429,7 +429,7 @@ def test_a_program_is_not_run_when_the_blas_has_other_threads_than_planned():
         pytest.skip("this BLAS does not tell its threads")
     before = b.threads
     for planned in (before, before + 1):
-        run, _kept = program(workers.pool(1), [[]], planned=(planned, b.get, b.set))
+        run, _kept = program(workers.pool(1), [[]], planned=(planned, *workers.blas_words(b)[1:]))
         assert workers.pool(1).run(run, []) is (workers.DONE if planned == before else workers.OTHER_THREADS)
         assert b.threads == before
 
@@ -489,6 +489,30 @@ def test_a_program_is_planned_again_when_the_blas_has_other_threads():
             assert f"{count} thread" in f.explain() and b.threads == count
     finally:
         set_threads(before)
+
+
+def test_programs_run_at_once_from_several_threads():
+    b = found_blas()
+    x, wrong = np.random.default_rng(0).normal(size=(200, 200)), []
+    long, short = jit(lambda x: np.tanh(x @ x) @ x, lowering="native"), jit(lambda x: np.exp(x[:3, :3]) @ x[:3, :3], lowering="native")
+    meant = [np.tanh(x @ x) @ x, np.exp(x[:3, :3]) @ x[:3, :3]]
+    before, plans = b.threads, []
+
+    def many(f, y):
+        for _ in range(100):
+            if not np.allclose(f(x), y):
+                wrong.append(f)
+
+    for f in (long, short):
+        f(x)
+        plans.append(next(iter(f._compiled.values())).run.step)
+    callers = [threading.Thread(target=many, args=pair) for pair in [*zip((long, short), meant, strict=True)] * 2]
+    for thread in callers:
+        thread.start()
+    for thread in callers:
+        thread.join()
+    assert not wrong and b.threads == before
+    assert plans == [next(iter(f._compiled.values())).run.step for f in (long, short)]  # none was planned anew
 
 
 def test_indices_out_of_range_raise():

@@ -77,7 +77,7 @@ class NativeRun:
             for k, (r, dtype) in enumerate(zip(self.program.inputs, self.dtypes, strict=True))
         ]
         slot = np.array(slots or [(0,) * workers.SLOT_WORDS], np.int64)
-        words = [self.pool.shared, self.threads, self.blas.threads, self.blas.get, self.blas.set, len(patches), _address(bound), len(slots), _address(slot)]
+        words = [self.pool.shared, self.threads, *workers.blas_words(self.blas), len(patches), _address(bound), len(slots), _address(slot)]
         head = np.array([*words, *workers.python_words(self.brief), *map(_address, flat)], np.int64)
         self.kept = [memory, table, bound, slot, *flat, plan.grouping.constants]  # what the tables point to
         self.step = workers.entry(head)

@@ -20,6 +20,7 @@ from typing import Any
 
 from backends.library import known
 from backends.native import compile as compiler
+from backends.native.blas import Blas
 from backends.native.emit import Function, Value, Variable
 
 SPIN = 1_000_000  # nanoseconds that a worker waits awake
@@ -116,7 +117,7 @@ class Worker:
 
 
 # words of a program, and of one of its slots
-SHARED, THREADS, PLANNED, GETTER, SETTER, PATCHES, PATCH, SLOTS, SLOT, ARRAY, SAVE, RESTORE, INCREF, SAYS, LISTS = (*range(14), 16)
+SHARED, THREADS, PLANNED, GETTER, SETTER, HELD, PATCHES, PATCH, SLOTS, SLOT, ARRAY, SAVE, RESTORE, INCREF, SAYS, LISTS = (*range(15), 17)
 DTYPE, FLAGS, BYTES, DONATED, LAST, SLOT_WORDS = range(6)
 DONE, OTHER_THREADS, UNFIT = None, False, True  # what a run says
 
@@ -127,7 +128,7 @@ class Run:
 
     DONE; or nothing done: OTHER_THREADS, the BLAS has not the number of threads that was planned for; UNFIT, an array is not as its slot says.
     program: SHARED by the pool; THREADS, all of the pool or 1; PLANNED, the number that GETTER of the BLAS must give (all 0: it cannot be asked), which
-    is held at 1 by SETTER while it runs; PATCHES triples from PATCH on: an address, which receives (data of array `slot`) + offset; SLOTS from SLOT on:
+    is held at 1 by SETTER while any program runs (how many do, stands in HELD); PATCHES triples from PATCH on: an address, which receives (data of array `slot`) + offset; SLOTS from SLOT on:
     the dtype object of an array, FLAGS that it must have, its BYTES, whether it is DONATED and so must not overlap another, where it lay LAST; ARRAY,
     the class of arrays; SAVE and RESTORE of the thread state (0: other Python threads wait, which is cheaper for a short program); INCREF; what it SAYS,
     two objects beside None, which is behind them; from LISTS on the lists of each thread.
@@ -139,8 +140,8 @@ class Run:
         f = Function(name, ["ptr", "ptr"], "ptr")
         program, objects = f.pointer(f.load(f.parameters[0], self.head // 8, "int64")), f.parameters[1]
         words = [f.load(program, i, "int64") for i in range(SAYS)]
-        shared, threads, planned, getter, setter, patches, patch, slots, slot, kind, save, restore, incref = words
-        items, shared, patch, slot = (f.pointer(x) for x in (f.load(objects, self.head // 8 + 1, "int64"), shared, patch, slot))
+        shared, threads, planned, getter, setter, held, patches, patch, slots, slot, kind, save, restore, incref = words
+        items, shared, held, patch, slot = (f.pointer(x) for x in (f.load(objects, self.head // 8 + 1, "int64"), shared, held, patch, slot))
         done, other_threads, unfit = (f.constant(i, "int64") for i in range(3))
         says = Variable(f, "int64")
         says.set(done)
@@ -153,7 +154,7 @@ class Run:
 
         with f.when(getter.ne(0)):
             given = f.cast(f.call(f.pointer(getter).text, [], "int32"), "int64")
-            says.set(f.select(given.eq(planned), done, other_threads))
+            says.set(f.select(given.eq(planned) | f.atomic("load", held).gt(0), done, other_threads))
         moved = Variable(f, "bool")
         moved.set(f.constant(False, "bool"))
         with f.loop(0, slots) as i:
@@ -179,6 +180,7 @@ class Run:
             with f.when(save.ne(0)):
                 state.set(f.call(f.pointer(save).text, [], "ptr"))
             with f.when(planned.gt(1)):
+                f.atomic("add", held, 1)
                 f.call(f.pointer(setter).text, [f.constant(1, "int32")], None)
             with f.when(threads.gt(1)):
                 f.atomic("store", word(f, shared, PROGRAM), f.emit(f"ptrtoint {program} to i64", "int64"))
@@ -191,7 +193,7 @@ class Run:
             walk(f, f.load(program, LISTS, "int64"))
             with f.when(threads.gt(1)):
                 barrier(f, shared, threads)
-            with f.when(planned.gt(1)):
+            with f.when(planned.gt(1)), f.when(f.atomic("add", held, -1).eq(1)):
                 f.call(f.pointer(setter).text, [f.cast(planned, "int32")], None)
             with f.when(save.ne(0)):
                 f.call(f.pointer(restore).text, [state.get()], None)
@@ -201,6 +203,7 @@ class Run:
         return f
 
 
+_held = (ctypes.c_int64 * 1)()  # how many programs hold the BLAS at one thread
 _methods: list[Any] = []  # live as long as the process
 
 
@@ -213,6 +216,11 @@ def entry(words: Any) -> Callable[[list[Any]], Any]:
         ctypes.pythonapi.PyCFunction_NewEx.restype = ctypes.py_object
     make = ctypes.pythonapi.PyCFunction_NewEx
     return make(ctypes.byref(_methods[0]), ctypes.py_object(words), None)  # type: ignore[no-any-return]
+
+
+def blas_words(blas: Blas) -> list[int]:
+    """The words of a program from PLANNED on."""
+    return [blas.threads, blas.get, blas.set, ctypes.addressof(_held)]
 
 
 def python_words(brief: bool) -> list[int]:
@@ -291,7 +299,7 @@ def pool(count: int) -> Pool:
 def _after_fork() -> None:
     """A child has no workers: it makes its own when it needs them."""
     global _lock
-    _lock = threading.Lock()
+    _lock, _held[0] = threading.Lock(), 0
     for one in _pools.values():
         one.reset()
 
