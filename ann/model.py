@@ -173,7 +173,7 @@ class Model:
         if chosen["loss"] is not None:
             self._task = make_task(self.net, self._built, self.outputs, chosen["loss"], chosen["loss_weights"], chosen["metrics"])
         params, state, _, step = self._now
-        self._now = (params, state, chosen["optimizer"].init(self._split(params)[0]), step)
+        self._now = (params, state, chosen["optimizer"].init(self._learning(params)), step)
 
     def _must_have_loss(self, verb: str, y: Any = None) -> None:
         if self._compiled is None or self._compiled["loss"] is None:
@@ -182,14 +182,9 @@ class Model:
                 f'{verb}: the model has no loss. First: model.compile("adam", "categorical_crossentropy", metrics=["accuracy"]){described}'
             )
 
-    def _split(self, params: Tree) -> tuple[Tree, Tree]:
-        """(trainable, frozen) parameters."""
-        flat = tree.flatten(params)
-        fixed = {path for path in flat if self._is_frozen(path)}
-        return (
-            tree.unflatten({path: p for path, p in flat.items() if path not in fixed}),
-            tree.unflatten({path: p for path, p in flat.items() if path in fixed}),
-        )
+    def _learning(self, params: Tree) -> Tree:
+        """The parameters that are not frozen."""
+        return tree.unflatten({path: p for path, p in tree.flatten(params).items() if not self._is_frozen(path)})
 
     def _is_frozen(self, path: str) -> bool:
         """Whether this parameter is held, or this layer: all parameters in it are, or it has none and was named."""
@@ -500,7 +495,7 @@ class Model:
         params, state, slots, step = self._now
         if self._compiled is None or slots is None:
             return
-        old, new = tree.flatten(slots), self._compiled["optimizer"].init(self._split(params)[0])
+        old, new = tree.flatten(slots), self._compiled["optimizer"].init(self._learning(params))
         kept = [old.get(path, value) for path, value in tree.flatten(new).items()]
         self._now = (params, state, tree.fill(new, kept), step)
 
@@ -687,7 +682,7 @@ class Model:
         try:
             params, state, slots, _ = self._now
             if self._compiled is not None and counters["slots"]:
-                slots = self._compiled["optimizer"].init(self._split(params)[0])
+                slots = self._compiled["optimizer"].init(self._learning(params))
             parts = {"params": params, "state": state} | ({"slots": slots} if counters["slots"] else {})
             parts = {part: self._fitting(path, part, held, tensors) for part, held in parts.items()}
         except BaseException:
@@ -751,12 +746,6 @@ def _is_integer(spec: Input) -> bool:
 def _as_integers(spec: Input, indices: bool) -> Input:
     """An Input whose dtype is not said: integers where the network reads indices."""
     return dataclasses.replace(spec, dtype="int64") if indices and spec.dtype is None else spec
-
-
-def _in_order(params: Tree, like: Tree) -> Tree:
-    """The same tree with its keys in the order of another."""
-    flat = tree.flatten(params)
-    return tree.unflatten({path: flat[path] for path in tree.flatten(like)})
 
 
 class ReadOnly(dict):  # type: ignore[type-arg]
