@@ -10,7 +10,8 @@ import pytest
 
 import ann
 import backends
-from backends import namespace
+from backends import namespace, tree
+from backends.library import known
 
 ROOT = Path(__file__).parent.parent
 X = np.array([[0.3, -1.2, 0.8], [1.5, 0.4, -0.6], [0.7, 0.2, -0.9]])
@@ -118,10 +119,8 @@ def test_ufuncs_of_scipy_differentiate_where_there_is_a_gap_function(eager_backe
         ann.grad(lambda x: np.sum(special.gamma(x)))(x)
 
 
-def test_a_training_step_traces_under_jax_jit():
-    """Then no value is read on the host, no shape depends on data, and nothing is written to."""
-    jax = pytest.importorskip("jax", reason="jax is not installed")
-    be = backends.get("jax")
+def training():
+    """(step, params, slots, state, x, y) of a network with everything in it; step(params, slots, state, x, y, i)."""
     net = ann.Sequential([
         ann.Conv2D(4, 3, padding="same", activation="gelu"), ann.MaxPooling2D(), ann.BatchNormalization(), ann.AveragePooling2D(2, 1, "same"),
         ann.Flatten(), ann.Dropout(0.3), ann.Dense(8, "relu"), ann.LayerNormalization(), ann.Dense(5),
@@ -131,7 +130,7 @@ def test_a_training_step_traces_under_jax_jit():
     opt = ann.AdamW(ann.schedules.CosineDecay(1e-2, 10), global_clipnorm=1.0)
     dice = ann.Stream(0)["train"]
 
-    def step(params, state, slots, x, y, i):
+    def step(params, slots, state, x, y, i):
         def objective(p, state, x, y):
             z, out = net.apply_training(p, x, state=state, random=dice.at(i))
             return ann.losses.categorical_crossentropy(y, z) + out.penalty, out.state
@@ -139,10 +138,53 @@ def test_a_training_step_traces_under_jax_jit():
         (loss, state), g = ann.value_and_grad(objective, has_aux=True)(params, state, x, y)
         return *opt.step(params, g, slots), state, loss
 
+    return step, params, opt.init(params), state, x, y
+
+
+def test_a_training_step_traces_under_jax_jit():
+    """Then no value is read on the host, no shape depends on data, and nothing is written to."""
+    jax = pytest.importorskip("jax", reason="jax is not installed")
+    be = backends.get("jax")
+    step, *start, x, y = training()
     compiled = jax.jit(step)
-    eager = (params, opt.init(params), state, None)
-    traced = backends.move(eager, be)
+    eager, traced = start, backends.move(start, be)
     for i in range(3):
-        eager = step(eager[0], eager[2], eager[1], x, y, i)
-        traced = compiled(traced[0], traced[2], traced[1], be.asarray(x), be.asarray(y), be.asarray(np.int32(i)))
-        np.testing.assert_allclose(eager[3], traced[3], rtol=1e-4)
+        *eager, loss = step(*eager, x, y, i)
+        *traced, same = compiled(*traced, be.asarray(x), be.asarray(y), be.asarray(np.int32(i)))
+        np.testing.assert_allclose(loss, same, rtol=1e-4)
+
+
+class Frozen:
+    """A namespace whose results are read-only: what writes into one of them raises."""
+
+    def __init__(self, beneath):
+        self.beneath = beneath
+
+    def __getattr__(self, name):
+        f = getattr(self.beneath, name)
+        if not callable(f) or isinstance(f, type):
+            return f
+
+        def frozen(*args, **kwargs):
+            y = f(*args, **kwargs)
+            for part in y if isinstance(y, tuple | list) else (y,):
+                if isinstance(part, np.ndarray):
+                    part.flags.writeable = False
+            return y
+
+        return frozen
+
+
+def test_a_training_step_writes_to_nothing(monkeypatch):
+    """Arguments and every intermediate result of a function are read-only."""
+    step, *start, x, y = training()
+    *_, expected = step(*start, x, y, 0)
+    for leaf in tree.leaves([start, x, y]):
+        if isinstance(leaf, np.ndarray):
+            leaf.flags.writeable = False
+    copies = tree.map(np.copy, start)
+    monkeypatch.setattr(known("numpy"), "xp", Frozen(np))
+    *_, loss = step(*start, x, y, 0)
+    assert loss == expected
+    for leaf, copy in zip(tree.leaves(start), tree.leaves(copies), strict=True):
+        np.testing.assert_array_equal(leaf, copy)
