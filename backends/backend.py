@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib.util
 import os
@@ -207,7 +206,9 @@ def _unknown(name: str) -> str:
     usable = ", ".join(f'"{key}"' for key, state in available().items() if state.usable)
     if name in ("gpu", "cuda"):
         return f'backend "{name}": which library? "cupy", "torch:cuda", or "auto" for the first GPU that runs. Usable here: {usable}.'
-    nearest = difflib.get_close_matches(name, (*NAMES, "auto"), 1)
+    from difflib import get_close_matches
+
+    nearest = [key for key in NAMES if name in key] or get_close_matches(name, (*NAMES, "auto"), 1)
     hint = f' Did you mean "{nearest[0]}"?' if nearest else ""
     return f'unknown backend "{name}".{hint} Usable here: {usable}.'
 

@@ -13,7 +13,6 @@ same numbers; several arrays from one place take different names, or different `
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -212,6 +211,8 @@ class Stream:
 def _key(seed: int, path: tuple[str, ...]) -> tuple[int, int]:
     parts = [str(seed).encode(), *(name.encode() for name in path)]
     text = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
+    import hashlib  # here, for it loads OpenSSL
+
     key = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
     return key & MASK, key >> 32
 

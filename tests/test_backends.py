@@ -21,6 +21,8 @@ def test_names_that_need_a_choice_or_are_misspelt_say_what_is_usable():
             backends.get(name)
     with pytest.raises(ValueError, match='unknown backend "nunpy". Did you mean "numpy"'):
         backends.get("nunpy")
+    with pytest.raises(ValueError, match='unknown backend "strict". Did you mean "array_api_strict"'):
+        backends.get("strict")
 
 
 def test_auto_is_a_gpu_or_numpy():

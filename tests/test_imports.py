@@ -1,6 +1,7 @@
 """Who may import whom: ann → backends → the array library; and nothing heavy comes in unasked."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,34 @@ def test_importing_brings_in_nothing_of_size_beyond_numpy():
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split())
     heavy = {"torch", "jax", "jaxlib", "scipy", "matplotlib", "cupy", "array_api_strict", "pandas", "sklearn", "array_api_compat", "hypothesis", "llvmlite"}
     assert not loaded & heavy
+
+
+@pytest.mark.parametrize("package", ["ann", "backends"])
+def test_every_everyday_name_is_imported_when_it_is_asked_for(package):
+    """What type checkers read under TYPE_CHECKING is what there is."""
+    module = importlib.import_module(package)
+    tree = ast.parse((ROOT / package / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    listed = set()
+    for line in block.body:
+        home = importlib.import_module(line.module)
+        names = home.__all__ if line.names[0].name == "*" else [alias.name for alias in line.names]
+        assert all(getattr(module, name) is getattr(home, name) for name in names), line.module
+        listed |= set(names)
+    modules = {path.stem for path in (ROOT / package).iterdir()} | {"TYPE_CHECKING", "lazily"}
+    here = {alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names} | {"host"}
+    assert set(dir(module)) <= listed | modules | here
+    with pytest.raises(AttributeError, match=f"{package} has no 'Densee'" + ("; did you mean 'Dense'" if package == "ann" else "")):
+        module.Densee
+
+
+def test_importing_ann_is_importing_backends():
+    """Each part comes in when it is used: import time is checked by tests/benchmarks/imports.py."""
+    code = "import sys, ann, backends; print(*sorted(m for m in sys.modules if m.startswith(('ann.', 'backends.program'))))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stdout.split() == ["ann._shadow"]
+    code = "import sys, ann; ann.grad; print(any(m.startswith('ann.layers') for m in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip() == "False"
 
 
 def test_a_foreign_backends_module_is_explained(tmp_path):

@@ -1,0 +1,48 @@
+"""Names of a package that are imported when they are first asked for, so that `import` itself is about as quick as NumPy's."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def lazily(package: str, homes: dict[str, str], stars: tuple[str, ...] = ()) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """(__getattr__, __dir__) for a package: homes = {module: "its names in the package"}; of the modules in stars, all that is public.
+
+    Its modules are attributes too, whether imported or not. AttributeError with the nearest name for another.
+    """
+    home = {name: module for module, names in homes.items() for name in names.split()}
+    module = sys.modules[package]
+
+    def find(name: str) -> Any:
+        if name in home:
+            return getattr(importlib.import_module(home[name]), name)
+        try:
+            return importlib.import_module(f"{package}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{package}.{name}":
+                raise  # the module is there, what it needs is not
+        for star in map(importlib.import_module, stars):
+            if name in star.__all__:
+                return getattr(star, name)
+        from difflib import get_close_matches
+
+        nearest = get_close_matches(name, names(), 1)
+        raise AttributeError(f"{package} has no {name!r}" + (f"; did you mean {nearest[0]!r}?" if nearest else ""))
+
+    def names() -> list[str]:
+        public = [name for name in vars(module) if not name.startswith("_")]
+        return sorted({*public, *home, *(name for star in map(importlib.import_module, stars) for name in star.__all__)})
+
+    def __getattr__(name: str) -> Any:
+        if name == "__all__":
+            return names()
+        if name.startswith("_"):
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = find(name)
+        setattr(module, name, value)
+        return value
+
+    return __getattr__, names
