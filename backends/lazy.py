@@ -30,7 +30,7 @@ def lazily(package: str, homes: dict[str, str], stars: tuple[str, ...] = ()) -> 
         from difflib import get_close_matches
 
         nearest = get_close_matches(name, names(), 1)
-        raise AttributeError(f"{package} has no {name!r}" + (f"; did you mean {nearest[0]!r}?" if nearest else ""))
+        raise AttributeError(f"module {package!r} has no attribute {name!r}" + (f"; did you mean {nearest[0]!r}?" if nearest else ""))
 
     def names() -> list[str]:
         public = [name for name in vars(module) if not name.startswith("_")]

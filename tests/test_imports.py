@@ -96,7 +96,7 @@ def test_every_everyday_name_is_imported_when_it_is_asked_for(package):
     modules = {path.stem for path in (ROOT / package).iterdir()} | {"TYPE_CHECKING", "lazily"}
     here = {alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names} | {"host"}
     assert set(dir(module)) <= listed | modules | here
-    with pytest.raises(AttributeError, match=f"{package} has no 'Densee'" + ("; did you mean 'Dense'" if package == "ann" else "")):
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'Densee'" + ("; did you mean 'Dense'" if package == "ann" else "")):
         module.Densee
 
 
