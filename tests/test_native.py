@@ -403,6 +403,7 @@ def test_threads_that_call_at_once_wait_for_each_other():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, where it has been imported
 def test_a_child_process_has_workers_of_its_own():
     workers.pool(2)
     child = os.fork()
