@@ -3,12 +3,14 @@
 A random program draws shapes, dtypes, axes, broadcasting, views, donation, aliasing inputs, repeated outputs and constants.
 """
 
+import ctypes
+
 import numpy as np
 import pytest
 
 import ann
 import backends
-from backends import jit, tree
+from backends import gaps, jit, tree
 from backends.compile import first_difference
 from backends.numpy.lower import NumPyRun
 from backends.program import passes
@@ -249,6 +251,102 @@ def test_aliasing_inputs_are_told_apart_when_one_is_donated():
     a, b = f(whole[:5], whole[2:7])
     np.testing.assert_array_equal(a, 2.0 * np.arange(5.0))
     np.testing.assert_array_equal(b, np.arange(2.0, 7.0) + 1.0)
+
+
+@pytest.mark.parametrize("twice", ["dlpack", "memoryview", "bytearray", "ctypes"])
+def test_memory_that_is_known_by_two_names_is_told_apart_when_one_is_donated(twice):
+    def names():
+        p = np.arange(5.0)
+        if twice == "dlpack":
+            return p, np.from_dlpack(p)
+        if twice == "memoryview":
+            return np.asarray(memoryview(p)), np.asarray(memoryview(p))
+        held = bytearray(p.tobytes()) if twice == "bytearray" else (ctypes.c_double * 5)(*p)
+        return np.frombuffer(held), np.frombuffer(held)
+
+    for lowering in (None, "numpy"):
+        a, b = jit(lambda p, x: (p * 2.0, x + 1.0), donate=0, lowering=lowering)(*names())
+        np.testing.assert_array_equal(a, 2.0 * np.arange(5.0))
+        np.testing.assert_array_equal(b, 1.0 + np.arange(5.0))
+
+
+def test_a_result_in_donated_memory_is_in_the_byte_order_of_this_machine():
+    y = jit(lambda p: p * 2.0, donate=0, lowering="numpy")(np.arange(5.0).astype(">f8"))
+    assert y.dtype.isnative and y.tolist() == [0.0, 2.0, 4.0, 6.0, 8.0]
+
+
+OTHER_ROWS = {
+    "reversed": lambda xp, p: p + p[::-1, ...],
+    "the first": lambda xp, p: p * p[:1, ...],
+    "the first, spread": lambda xp, p: p + xp.broadcast_to(p[0, ...], p.shape),
+    "moved by one": lambda xp, p: xp.exp(xp.concat([p[1:, ...], p[:1, ...]], axis=0)),
+}
+
+
+@pytest.mark.parametrize("other", OTHER_ROWS)
+def test_what_is_written_over_a_donated_argument_block_by_block_still_reads_its_other_rows(other):
+    def f(p, q):
+        xp = ann.namespace(p)
+        a = q + 1.0
+        new = OTHER_ROWS[other](xp, p)
+        b = a * 2.0
+        return new, xp.sum(b * b)
+
+    p, q = RNG.normal(size=(2, 700, 64))
+    agree(jit(f, donate=0, lowering="numpy")(p.copy(), q), f(p, q), "float64")
+
+
+VIEWS = {
+    "diagonal": lambda xp, u: xp.linalg.diagonal(u), "real": lambda xp, u: xp.real(u), "imag": lambda xp, u: xp.imag(u * 1j), "einsum": lambda xp, u: gaps.einsum([u], subscripts="ii->i"),
+    "broadcast_arrays": lambda xp, u: xp.broadcast_arrays(u, u[:1, :]), "one of them": lambda xp, u: xp.meshgrid(u[0, :]), "power 1": lambda xp, u: xp.linalg.matrix_power(u, 1),
+    "from_dlpack": lambda xp, u: xp.from_dlpack(u), "diff 0": lambda xp, u: xp.diff(u, n=0), "scan": lambda xp, u: gaps.scan(lambda c, x: (c, x), u, u[0, :]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_that_a_function_returns_stays_as_it_was(view):
+    def f(x):
+        xp = ann.namespace(x)
+        made = tree.leaves(VIEWS[view](xp, x * 2.0))
+        later = (x * 3.0 + 1.0) * (x * 5.0 + 7.0)
+        return [y + 0.5 for y in made], later
+
+    x = RNG.normal(size=(6, 6))
+    agree(jit(f, lowering="numpy")(x), f(x), "float64")
+
+
+WITHOUT_OUT = {"clip": lambda xp, p: xp.clip(p * 2.0, -1.0, 1.0), "round": lambda xp, p: xp.round(p * 10.0), "erf": lambda xp, p: gaps.erf(p * 2.0), "power": lambda xp, p: xp.abs(p) ** 1.5}
+
+
+@pytest.mark.parametrize("last", WITHOUT_OUT)
+def test_small_donated_parameters_may_end_in_any_function(last):
+    def f(ps):
+        return [WITHOUT_OUT[last](ann.namespace(p), p) for p in ps]
+
+    step, ps = jit(f, donate=0, lowering="numpy"), [RNG.normal(size=n) for n in (4, 5, 6)]
+    expected, got = f(ps), step([p.copy() for p in ps])
+    for _ in range(2):
+        expected, got = f(expected), step(got)
+    agree(got, expected, "float64")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+def test_numbers_of_every_kind_enter_a_program(dtype):
+    def f(x):
+        xp = ann.namespace(x)
+        y, z = xp.full((3,), xp.nan), xp.full((3,), -xp.inf)
+        y[0], z[1] = 1.0, 2.0
+        return x * 1j, x - (1 - 2j), x == 1j, xp.full((3,), 2 - 1j), y, z
+
+    x = RNG.normal(size=3).astype(dtype)
+    for a, b in zip(jit(f, lowering="numpy")(x), f(x), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_0d_number_that_was_rounded_to_float32_stays_rounded():
+    f = jit(lambda x: ann.namespace(x).astype(ann.namespace(x).astype(x, np.float32) * 3.0, np.float64), lowering="numpy")
+    assert f(np.asarray(0.1)) == np.float64(np.float32(0.1) * np.float32(3.0))
 
 
 def test_results_are_fresh_memory():

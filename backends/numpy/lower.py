@@ -35,6 +35,7 @@ Array = Any
 CHUNK = 1 << 14  # entries of one operand in a block of rows
 FEW = 32  # entries that an elementwise extreme of slices is taken of
 LINE = 64  # bytes: buffers begin at cache lines
+CONSTANT = -(1 << 40)  # the root of what is never written
 REDUCTIONS = {"sum": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multiply, "any": np.logical_or, "all": np.logical_and}
 VIEWS = ("reshape", "permute_dims", "broadcast_to", "get_item", "windows")
 
@@ -53,8 +54,7 @@ class NumPyRun:
         self._idle: list[Any] = []
         self._donated = sorted(set(self.program.donated.values()))
         self._others = [place for place in range(len(self.program.inputs)) if place not in self._donated]
-        self._last: list[Any] = [None] * len(self._donated)
-        self._roots: set[int] = set()
+        self._owned: tuple[list[Any], set[int]] = [None] * len(self._donated), set()  # donated arrays as last seen, what their memory belongs to
 
     def __call__(self, arrays: list[Array]) -> list[Array]:
         program = self.program
@@ -70,29 +70,37 @@ class NumPyRun:
         return results
 
     def _own(self, arrays: list[Array]) -> list[Array]:
-        """The arrays, with donated ones that must not be written (read-only, or sharing memory with another argument) copied."""
-        last = self._last
-        fresh = False
-        for k, place in enumerate(self._donated):
-            if arrays[place] is not last[k]:
-                fresh = True
-                break
-        if fresh:
-            arrays = list(arrays)
-            seen: dict[int, list[Array]] = {}
-            for k, place in enumerate(self._donated):
-                x = arrays[place]
-                if type(x) is not np.ndarray or not x.flags.writeable or any(np.may_share_memory(x, y) for y in seen.get(id(_root(x)), ())):
-                    x = arrays[place] = np.array(x, copy=True, order="C")
-                seen.setdefault(id(_root(x)), []).append(x)
-                last[k] = x
-            self._roots = set(seen)
-        roots = self._roots
-        for place in self._others:
-            if id(_root(arrays[place])) in roots:
+        """The arrays, copied where writing into the donated ones would be seen elsewhere.
+
+        Of donated arrays those that are read-only, not NumPy's own memory, or share memory with another donated one; of the
+        others those that share memory with a donated one.
+        """
+        last, roots = self._owned
+        for place, x in zip(self._donated, last, strict=True):
+            if arrays[place] is not x:
                 arrays = list(arrays)
-                arrays[place] = np.array(arrays[place], copy=True)
+                roots = self._admit(arrays)
+                break
+        for place in self._others:
+            x = arrays[place]
+            root = _root(x)
+            if id(root) in roots or (not isinstance(root, np.ndarray | np.generic) and any(np.may_share_memory(x, arrays[k]) for k in self._donated)):
+                arrays = list(arrays)
+                arrays[place] = np.array(x, copy=True)
         return arrays
+
+    def _admit(self, arrays: list[Array]) -> set[int]:
+        """Donated arrays that were not seen before, copied where they must not be written; what the memory of all of them belongs to."""
+        seen: dict[int, list[Array]] = {}
+        for place in self._donated:
+            x = arrays[place]
+            plain = type(x) is np.ndarray and x.flags.writeable and x.dtype.isnative and isinstance(_root(x), np.ndarray)
+            if not plain or any(np.may_share_memory(x, y) for y in seen.get(id(_root(x)), ())):
+                x = arrays[place] = np.array(x, dtype=x.dtype.newbyteorder("="), order="C")
+            seen.setdefault(id(_root(x)), []).append(x)
+        roots = set(seen)
+        self._owned = [arrays[place] for place in self._donated], roots
+        return roots
 
     def explain(self) -> str:
         reason = f"; not native: {self.why_not_native}" if self.why_not_native else ""
@@ -101,6 +109,7 @@ class NumPyRun:
 
 
 def _root(x: Any) -> Any:
+    """What the memory of x belongs to: an array, or a foreign thing (a buffer, a tensor, a capsule) that others may hold in other ways."""
     while (base := getattr(x, "base", None)) is not None:
         x = base
     return x
@@ -109,13 +118,13 @@ def _root(x: Any) -> Any:
 class Value:
     """How the source names a value. sample: an array of its shape, dtype and strides, to ask which views are possible.
 
-    root: the value whose memory it is; home: the memory, which several values have one after the other.
+    root: the value whose memory it is; home: the memory, which several values have one after the other; start: where in it, in bytes.
     """
 
-    __slots__ = ("home", "local", "name", "root", "sample")
+    __slots__ = ("home", "local", "name", "root", "sample", "start")
 
-    def __init__(self, name: str, sample: Array, root: int, local: bool, home: Any = None):
-        self.name, self.sample, self.root, self.local = name, sample, root, local
+    def __init__(self, name: str, sample: Array, root: int, local: bool, home: Any = None, start: int = 0):
+        self.name, self.sample, self.root, self.local, self.start = name, sample, root, local, start
         self.home = root if home is None else home
 
 
@@ -151,6 +160,7 @@ class Writer:
         self.constants: dict[str, Any] = {"np": np, "empty": np.empty, "buffer": _buffer}
         self.values: dict[int, Value] = {}
         self.numbers: dict[int, Any] = {}  # uniform arrays: ref → number
+        self.literals: dict[Any, Value] = {}  # numbers as arrays
         self.scalars: dict[int, str] = {}  # 0-d values that are Python floats: ref → name
         self.head: list[str] = []  # the lines of make
         self.lines: list[Line] = []
@@ -198,7 +208,7 @@ class Writer:
             for out in i.outs:
                 for k, place in p.donated.items():
                     x = p.inputs[place]
-                    if p.outputs[k] == out and x not in packed and i.name in ELEMENTWISE and i.name != "where" and last.get(x, -1) <= n:
+                    if p.outputs[k] == out and x not in packed and self.by_ufunc(i) and last.get(x, -1) <= n:
                         self.taken[out] = x
 
     def _find_held(self) -> None:
@@ -235,7 +245,7 @@ class Writer:
                 continue
             (result,) = results
             made = maker.get(result)
-            if made is None or made.name not in ELEMENTWISE or made.name == "where" or p.values[result] != p.values[i.outs[0]]:
+            if made is None or not self.by_ufunc(made) or p.values[result] != p.values[i.outs[0]]:
                 continue
             if last[i.outs[0]] <= p.body.index(made) and all(last[p.inputs[place]] <= n for place in places):  # type: ignore[index]
                 self.held[result] = i.outs[0]
@@ -299,33 +309,33 @@ class Writer:
 
     def view(self, x: Value, code: str, sample: Array, name: str) -> Value:
         """A view of a value: written into make where its memory is planned, into run where it comes with the call."""
-        y = Value(name, sample, x.root, x.local, x.home)
+        y = Value(name, sample, x.root, x.local, x.home, x.start + sample.ctypes.data - x.sample.ctypes.data)
         if x.local:
             self.lines.append(Line("{0} = " + code.format("{1}"), [y], [x], optional=True))
         else:
             self.head.append(f"{name} = {code.format(x.name)}")
         return y
 
-    def operand(self, x: Any, dtype: str | None = None, shape: tuple[int, ...] | None = None) -> Value:
-        """What an instruction reads: a value, or a Python number as a 0-d array of the dtype that it takes."""
+    def operand(self, x: Any, dtype: str | None = None, shape: tuple[int, ...] = ()) -> Value:
+        """What an instruction reads: a value, or a Python number as an array, 0-d if not told otherwise, of the dtype that it takes."""
         if type(x) is Ref:
             self.settle(x)
-        if type(x) is Ref and x in self.values:
-            return self.values[x]
-        if type(x) is Ref:  # uniform
-            number, name = self.numbers[x], self.specs[x].dtype
-        else:
-            number, name = x, dtype or "float64"
-        array = np.asarray(number, dtype=name) if shape is None else np.full(shape, number, dtype=name)
-        key = f"c_{name}_{number!r}_{'x'.join(map(str, shape or ()))}".replace(".", "p").replace("-", "m").replace("+", "")
-        self.constants.setdefault(key, array)
-        return Value(key, array, -(1 << 40), False)
+            if x in self.values:
+                return self.values[x]
+        number, name = (self.numbers[x], self.specs[x].dtype) if type(x) is Ref else (x, dtype or "float64")
+        key = repr(number), name, shape
+        if key not in self.literals:
+            array = np.full(shape, number, dtype=name)
+            self.literals[key] = Value(self.constant(array, "c"), array, CONSTANT, False)
+        return self.literals[key]
 
     def scalar(self, i: Instruction) -> bool:
         """0-d arithmetic as Python floats, which a NumPy call costs tens of; rounded where an array or a result takes it."""
         out = self.specs[i.outs[0]]
         if len(i.outs) > 1 or out.shape != () or out.dtype not in ("float32", "float64") or i.name not in scalars.FUNCTIONS:
             return False
+        if i.name == "astype" and (self.specs[i.args[0]].dtype, out.dtype) == ("float32", "float64"):
+            return False  # here the rounding shows
         if any(type(x) is Ref and (self.specs[x].shape != () or self.specs[x].dtype not in ("float32", "float64", "int32", "int64")) for x in i.args):
             return False
 
@@ -440,15 +450,16 @@ class Writer:
         return end - k if end - k >= 2 and largest > 2 * CHUNK else 0
 
     def crosses(self, block: list[Line], line: Line) -> bool:
-        """Whether a line cannot join the block: it and an earlier line meet in memory that one writes, and not row by row."""
+        """Whether a line cannot join the block: in memory that one of its lines writes another, or it itself, does not have the same rows."""
 
-        def clash(mine: Value, rowed: bool, others: list[tuple[Value, bool]]) -> bool:
-            return any(v.home == mine.home and not (rowed and also and v.sample.strides[0] == mine.sample.strides[0]) for v, also in others)
+        def clash(written: tuple[Value, bool], other: tuple[Value, bool]) -> bool:
+            (w, rowed), (v, also) = written, other
+            return bool(w.home == v.home and not (rowed and also and (w.start, w.sample.strides[0]) == (v.start, v.sample.strides[0])))
 
+        mine = line.uses()
+        before = [use for earlier in block for use in earlier.uses()]
         written = [use for earlier in block for use in earlier.uses()[: len(earlier.writes)]]
-        touched = [use for earlier in block for use in earlier.uses()]
-        uses = line.uses()
-        return any(clash(v, rowed, touched) for v, rowed in uses[: len(line.writes)]) or any(clash(v, rowed, written) for v, rowed in uses[len(line.writes) :])
+        return any(clash(w, use) for w in mine[: len(line.writes)] for use in (*before, *mine)) or any(clash(w, use) for w in written for use in mine)
 
     def loop(self, lines: list[Line]) -> list[str]:
         n = lines[0].rows
@@ -477,11 +488,9 @@ class Writer:
             return
         if i.name == "constant":
             array = np.asarray(i.static["value"])
-            self.values[i.outs[0]] = Value(self.constant(array), array, -(1 << 40), False)
+            self.values[i.outs[0]] = Value(self.constant(array), array, CONSTANT, False)
             return
-        rule = WRITERS.get(i.name)
-        if rule is None and i.name in ELEMENTWISE and isinstance(_ufunc(i.name), np.ufunc):
-            rule = Writer.elementwise
+        rule = Writer.elementwise if self.by_ufunc(i) else WRITERS.get(i.name)
         if rule is None or len(i.outs) > 1 or not rule(self, i):
             self.called(i)
 
@@ -498,7 +507,9 @@ class Writer:
 
         def function(*arrays: Any) -> Any:
             args = [value(x, arrays) for x in i.args]
-            return _scan(step, i, *args) if step is not None else call(library, i, args)
+            y = _scan(step, i, *args) if step is not None else call(library, i, args)
+            several = [_apart(part, arrays) for part in (y if isinstance(y, tuple | list) else (y,))]
+            return several if len(i.outs) > 1 else several[0]
 
         name = self.constant(function, "f")
         outs = []
@@ -514,12 +525,13 @@ class Writer:
         """The leading size of the largest operand of an elementwise line or a reduction within rows."""
         return v.sample.shape[0] if v.sample.ndim else 0
 
+    def by_ufunc(self, i: Instruction) -> bool:
+        """Whether the instruction is one call of a ufunc, on arrays of one dtype or of floats, into memory that is planned."""
+        strong = {self.specs[x].dtype for x in i.reads}
+        return i.name in ELEMENTWISE and isinstance(_ufunc(i.name), np.ufunc) and (len(strong) == 1 or strong <= FLOATING)
+
     def elementwise(self, i: Instruction) -> bool:
-        out = self.specs[i.outs[0]]
-        strong = [self.specs[x].dtype for x in i.args if type(x) is Ref]
-        common = np.result_type(*strong).name if strong else out.dtype
-        if len(set(strong)) > 1 and (common not in FLOATING or any(s not in FLOATING for s in strong)):
-            return False
+        common = np.result_type(*(self.specs[x].dtype for x in i.reads), *(np.complex64 for x in i.args if type(x) is complex)).name
         reads = [self.operand(x, common) for x in i.args]
         y = self.storage(i.outs[0])
         u = self.constant(_ufunc(i.name), "u_")
@@ -560,7 +572,7 @@ class Writer:
 
         def as_bits(v: Value) -> Value:
             name = f"i_{v.name}_{width}"
-            if v.root == -(1 << 40):
+            if v.root == CONSTANT:
                 self.constants.setdefault(name, v.sample.view(bits))
                 return Value(name, self.constants[name], v.root, False)
             return self.view(v, f"{{}}.view('{bits}')", v.sample.view(bits), name)
@@ -568,7 +580,7 @@ class Writer:
         ya, aa, bb = as_bits(y), as_bits(a), as_bits(b)
         n = self.rows(y)
         mask = self.scratch(out.shape, bits)
-        signs = self.view(c, "{}.view('int8')", np.empty(c.sample.shape, "int8"), f"i_{c.name}_1")
+        signs = self.view(c, "{}.view('int8')", c.sample.view("int8"), f"i_{c.name}_1")
         for name, u in (("u_negative", np.negative), ("u_xor", np.bitwise_xor), ("u_and", np.bitwise_and)):
             self.constants.setdefault(name, u)
         self.lines.append(Line("u_negative({1}, {0})", [mask], [signs], n))
@@ -722,7 +734,7 @@ class Writer:
         base = None if x in self.numbers else self.solid(x)
         part = self.operand(value, self.specs[i.outs[0]].dtype)
         y = self.storage(i.outs[0])
-        self.lines.append(Line(f"{{0}}.fill({self.numbers[x]!r})", [y], []) if base is None else Line("{0}[...] = {1}", [y], [base]))
+        self.lines.append(Line(f"{{0}}.fill({self.constant(self.numbers[x], 'n')})", [y], []) if base is None else Line("{0}[...] = {1}", [y], [base]))
         self.lines.append(Line(f"{{0}}[{self.constant(join_key(i.static['key'], []))}] = {{1}}", [y], [part]))
         return True
 
@@ -799,6 +811,11 @@ def _buffer(store: Any, shape: tuple[int, ...], dtype: Any) -> Array:
     """An array in this memory, at a cache line."""
     shift = -store.ctypes.data % LINE
     return np.ndarray(shape, dtype, store, shift)
+
+
+def _apart(y: Array, arrays: tuple[Array, ...]) -> Array:
+    """y, copied where it is a view of an argument: real(x), a diagonal. The memory of x goes to others when x is read for the last time."""
+    return np.array(y, copy=True) if any(np.may_share_memory(y, x) for x in arrays) else y
 
 
 def _scan(step: NumPyRun, i: Instruction, carries: list[Any], xs: list[Any], closed: list[Any]) -> tuple[Any, ...]:
