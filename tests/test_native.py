@@ -14,12 +14,14 @@ pytest.importorskip("llvmlite", reason="llvmlite is not installed (extra: native
 
 from native_support import call, guarded, run_loop
 
+import ann
 from backends import jit
 from backends.native import compile as compiler
 from backends.native import gemm, workers
 from backends.native.blas import Blas, blas, threads
 from backends.native.loops import Loop, Operand
 from backends.native.operations import OPERATIONS
+from backends.native.run import NativeRun
 
 DTYPES = ("float32", "float64")
 INTEGERS = ("int8", "uint8", "int32", "uint32", "int64")
@@ -472,6 +474,25 @@ def test_a_program_that_has_no_kernel_for_something_runs_on_numpy_and_says_so():
     g = jit(lambda x: x * 2.0)
     g(np.ones(3))
     assert g.explain().startswith("native")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("case", [(2, 8, 6, 32, 64, "same"), (3, 10, 12, 64, 32, "valid"), (5, 4, 4, 48, 48, ((1, 1), (0, 2))), (1, 34, 6, 16, 64, "same")])
+def test_convolution_by_winograd_is_as_right_as_the_sum(case, count):
+    n, height, width, c, k, padding = case
+    rng = np.random.default_rng(0)
+    for dtype, error in (("float64", 4e-15), ("float32", 1e-6)):
+        x, w = rng.normal(size=(n, height, width, c)).astype(dtype), (rng.normal(size=(3, 3, c, k)) / 24).astype(dtype)
+
+        def f(x, w):
+            y, pull = ann.vjp(lambda x, w: ann.conv(x, w, padding=padding), x, w)
+            return y, *pull(ann.namespace(y).tanh(y))
+
+        run = NativeRun(jit(f, lowering="replay").trace(x, w), found_blas(), count, worth=1)
+        assert [i.name for i in run.program.body if i.name.startswith("conv3x3")] == ["conv3x3", "conv3x3_filter", "conv3x3"]
+        for _ in range(2):
+            for y, true in zip(run([x, w]), f(x.astype("float64"), w.astype("float64")), strict=True):
+                assert np.abs(y - true).max() <= error * np.abs(true).max()
 
 
 def test_a_program_is_planned_again_when_the_blas_has_other_threads():

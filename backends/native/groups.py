@@ -91,7 +91,24 @@ class Product:
     b: Any
 
 
-Step = Group | Product
+@dataclass
+class Convolution:
+    """A convolution with 3×3 windows, or its gradient by the filter: see winograd.py. a: the image, b: the filter or the result's gradient, each
+    (root, offset); image (n, height, width); depth (channels, filters); before: zeros ahead of the image; size of the result; matrices: roots."""
+
+    out: int
+    a: tuple[int, int]
+    b: tuple[int, int]
+    image: tuple[int, int, int]
+    depth: tuple[int, int]
+    before: tuple[int, int]
+    size: tuple[int, int]
+    turned: bool
+    by_filter: bool
+    matrices: list[int]
+
+
+Step = Group | Product | Convolution
 
 
 def merges(strides: Sequence[int], shape: Sequence[int]) -> bool:
@@ -273,6 +290,15 @@ class Grouping:
 
         s = self.join(shape, [x], build, lambda g, axes, loads: g.fits(spread(g, axes)), alone=alone)
         self.made[root] = max(self.made.get(root, -1), s)
+
+    def contiguous(self, v: Any) -> tuple[int, int]:
+        """(root, offset) of the value in C order, copied where it is not."""
+        v = self.solid(v)
+        if not self.samples[v].flags.c_contiguous:
+            c = self.new(self.shapes[v], self.dtypes[v])
+            self.copy(v, c, self.samples[c])
+            v = c
+        return self.roots[v], self.spot(v)[0]
 
     def matrix(self, v: int, sample: Any, shape: tuple[int, ...]) -> tuple[int, Any]:
         """(root, sample) of this look at a value in three axes, copied where the BLAS could not read it."""

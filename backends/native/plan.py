@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from backends.native import gemm, workers
+from backends.native import gemm, winograd, workers
 from backends.native.blas import Blas
 from backends.native.emit import SIZE
 from backends.native.gemm import Gemm
-from backends.native.groups import Group, Grouping, Product, Use, encoded, layout
+from backends.native.groups import Convolution, Group, Grouping, Product, Use, encoded, layout
 from backends.native.loops import SHORT, Loop, Operand
 from backends.native.operations import LONG, REDUCTIONS
 from backends.program.program import Program, Ref
@@ -73,8 +73,10 @@ class Plan:
         self.store()
         self.place()
         for step in self.grouping.steps:
-            parts = self.group(step) if isinstance(step, Group) else self.product(step)
-            self.schedule(parts)
+            if isinstance(step, Convolution):
+                winograd.schedule(self, step)
+            else:
+                self.schedule(self.group(step) if isinstance(step, Group) else self.product(step))
 
     # memory
 
@@ -83,6 +85,7 @@ class Plan:
         g = self.grouping
         read = {use.root for step in g.steps if isinstance(step, Group) for use in step.uses}
         read |= {root for step in g.steps if isinstance(step, Product) for root in (step.a_root, step.b_root)}
+        read |= {root for step in g.steps if isinstance(step, Convolution) for root in (step.a[0], step.b[0])}
         read |= {int(r) for r in g.results if type(r) is Ref}
         for step in g.steps:
             if isinstance(step, Group):
@@ -101,6 +104,8 @@ class Plan:
     def _note(self, s: int, step: Any) -> None:
         if isinstance(step, Product):
             pairs = [(step.a_root, False), (step.b_root, False), (step.out, True)]
+        elif isinstance(step, Convolution):
+            pairs = [(step.a[0], False), (step.b[0], False), *((root, True) for root in (step.out, *step.matrices))]
         else:
             sunk = {u for u, _ in step.sinks}
             pairs = [(use.root, u in sunk) for u, use in enumerate(step.uses)]
@@ -156,6 +161,16 @@ class Plan:
             for root in dying.get(s, ()):
                 if root in holders:
                     free.append(holders.pop(root))
+
+    def fixed(self, size: int) -> tuple[Home, int]:
+        """Memory that nothing else has, 0 at first."""
+        return Home("arena", self.room(size)), 0
+
+    def borrowed(self, t: int, sizes: list[int]) -> list[tuple[Home, int]]:
+        """Memory that thread t has for one step."""
+        starts = [sum(-(-size // LINE) * LINE for size in sizes[:k]) for k in range(len(sizes) + 1)]
+        self.scratch[t] = max(self.scratch[t], starts[-1])
+        return [(Home("scratch", t), start) for start in starts[:-1]]
 
     def room(self, size: int) -> int:
         """A place in the arena that nothing else has."""
@@ -338,6 +353,20 @@ class Plan:
             return Box(("arena", 0), home.place + start, run, count, stride, writes)
         return Box((home.kind, home.place), start, run, count, stride, writes)
 
+    def bare(self, kernel: Any, words: list[Any]) -> Entry:
+        return Entry(kernel, words, [])
+
+    def whole(self, root: int, writes: bool) -> Box:
+        """All of a root."""
+        return self.box(self.address(root, 0), 1, [(self.grouping.bases[root].nbytes, 1)], writes)
+
+    def transposed(self, source: int, target: int, shape: tuple[int, int, int]) -> list[list[Entry]]:
+        """target[i, j, k] ← source[i, k, j]."""
+        _, rows, columns = shape
+        dtype, each = self.grouping.dtypes[source], rows * columns
+        uses = [Use(source, dtype, 0, (each, 1, rows)), Use(target, dtype, 0, (each, columns, 1))]
+        return self.group(Group(shape, None, uses, [("load", dtype, 0)], [(1, 0)]))
+
     def fill(self, use: Use, lengths: list[int], place: tuple[Home, int] | None, axis: int) -> Entry:
         """What changes nothing, where a part adds up."""
         name = str(use.how)
@@ -403,3 +432,13 @@ class Plan:
             words |= {f"{name}_row": row, f"{name}_column": column}
             boxes.append(self.box(address, size, [(words["batch"], step), (r1 - r0, row), (c1 - c0, column)], name == "c"))
         return Entry(Gemm(dtype, self.blas.bits), [words[key] for key in gemm.WORDS], boxes)
+
+    def products(self, dtype: str, batch: int, sizes: tuple[int, int, int], places: tuple[Any, Any, Any], accumulate: bool, transposed: bool = False) -> Entry:
+        """c[i] ← a[i]·b[i] (m, n, k) one behind the other at these places; or a[i]ᵀ·b[i]."""
+        m, n, k = sizes
+        words: dict[str, Any] = {
+            "gemm": self.blas.gemm(dtype), **dict(zip("abc", places, strict=True)), "m": m, "n": n, "k": k, "rows": m, "depth": k,
+            "transpose_a": gemm.TRANSPOSED if transposed else gemm.PLAIN, "transpose_b": gemm.PLAIN, "lda": m if transposed else k, "ldb": n, "ldc": n,
+            "a_row": 1, "a_column": 1, "b_row": n, "batch": batch, "a_batch": m * k, "b_batch": k * n, "c_batch": m * n, "accumulate": int(accumulate),
+        }  # fmt: skip
+        return self.bare(Gemm(dtype, self.blas.bits), [words[key] for key in gemm.WORDS])

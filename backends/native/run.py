@@ -14,6 +14,7 @@ from backends.native.compile import addresses
 from backends.native.groups import RULES
 from backends.native.plan import LINE, WORTH, Plan
 from backends.native.rewrite import unrolled
+from backends.native.winograd import convolved
 from backends.program.passes import expand, simplify
 from backends.program.program import Program
 
@@ -28,7 +29,7 @@ class NativeRun:
     """
 
     def __init__(self, program: Program, blas: Blas, count: int | None = None, worth: int = WORTH):
-        self.program, self.blas, self.count, self.worth = unrolled(simplify(expand(program, RULES.__contains__))), blas, count, worth
+        self.program, self.blas, self.count, self.worth = unrolled(convolved(simplify(expand(program, RULES.__contains__)))), blas, count, worth
         self.donated = dict(self.program.donated)
         self.brief = self.program.flops / 5e10 + self.program.bytes / 1e10 < BRIEF
         self.prepare()
