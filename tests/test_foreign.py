@@ -119,6 +119,30 @@ def test_ufuncs_of_scipy_differentiate_where_there_is_a_gap_function(eager_backe
         ann.grad(lambda x: np.sum(special.gamma(x)))(x)
 
 
+PLAIN_JAX = """
+import warnings; warnings.simplefilter("error")
+import numpy as np, ann, backends
+be = backends.get("jax")
+x, i = be.asarray(np.arange(12, dtype="float32").reshape(3, 4)), be.asarray(np.array([0, 2, 0]))
+def f(x):
+    xp = backends.namespace(x)
+    return xp.sum(xp.take(x, i, axis=0) ** 2) + xp.sum(xp.sort(x)[:, :2] ** 3) + xp.sum(x[i, i]) + xp.sum(xp.take_along_axis(x, xp.argsort(x)[:, 1:], axis=1))
+g = ann.grad(f)(x)
+m = ann.Model([ann.Dense(8, "relu"), ann.Dropout(0.2), ann.BatchNormalization(), ann.Dense(3)], backend="jax", seed=0)
+m.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+h = m.fit(np.linspace(0, 1, 256).reshape(64, 4), np.arange(64) % 3, epochs=3, verbose=0)
+print(g.dtype, m.predict(np.ones((3, 4))).dtype, h["loss"][-1] < h["loss"][0])
+"""
+
+
+def test_jax_without_64_bit_types_trains_without_a_warning():
+    """As its users have it."""
+    pytest.importorskip("jax", reason="jax is not installed")
+    environment = {**os.environ, "JAX_ENABLE_X64": "0", "JAX_PLATFORMS": "cpu"}
+    run = subprocess.run([sys.executable, "-c", PLAIN_JAX], capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert run.stdout.split() == ["float32", "float32", "True"], run.stderr
+
+
 def training():
     """(step, params, slots, state, x, y) of a network with everything in it; step(params, slots, state, x, y, i)."""
     net = ann.Sequential([

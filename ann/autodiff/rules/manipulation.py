@@ -213,9 +213,9 @@ def _size(x: Array) -> int:
 
 
 def _positions(like: Array, n: int) -> Array:
-    """0 … n − 1 in the dtype that indexing wants."""
-    xp = namespace(like)
-    return xp.arange(n, dtype=xp.int64 if hasattr(xp, "int64") else None, device=device(like))
+    """0 … n − 1 in the dtype that indexing wants there."""
+    xp, where = namespace(like), device(like)
+    return xp.arange(n, dtype=xp.__array_namespace_info__().default_dtypes(device=where)["indexing"], device=where)
 
 
 # -------------------------------------------------------------------------------------------------------------- indexing
