@@ -3,6 +3,7 @@
     emit        LLVM IR as text, by arithmetic on values            operations, math    the functions of the standard on such values
     compile     a kernel's description → the address of its code    loops               Loop: an expression over strided operands, with reductions
     gemm        Gemm: a matrix product, in parts for each thread    blas                where the product is found, how many threads it has
+    convolution direct: convolutions of any window, and their kernels    winograd       those of 3×3, by fewer products
     workers     Pool: threads that walk lists of kernels in step
 
 Every kernel is void(int64_t* table). A program is, for each thread, a list of (kernel, table), closed by 0: the parts of an operation that a thread

@@ -15,6 +15,7 @@ import functools
 import hashlib
 import importlib.resources
 import os
+import platform
 import stat
 import threading
 from collections.abc import Iterable
@@ -115,6 +116,12 @@ def features() -> str:
 def lanes() -> int:
     """How many float32 a vector register holds."""
     return 16 if "+avx512f" in features() else 8 if "+avx2" in features() else 4
+
+
+@functools.cache
+def registers() -> int:
+    """How many vector registers there are."""
+    return 32 if "+avx512f" in features() or platform.machine().lower() in ("aarch64", "arm64") else 16
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from backends.native.convolution import Convolve, ConvolveWeights, Geometry
 from backends.native.emit import SIZE, is_float
 from backends.native.operations import OPERATIONS, REDUCTIONS
 from backends.program.program import Instruction, Program, Ref, call
@@ -90,6 +91,13 @@ class Product:
     a: Any
     b: Any
 
+    @property
+    def reads(self) -> tuple[int, int]:
+        return self.a_root, self.b_root
+
+    @property
+    def writes(self) -> tuple[int]:
+        return (self.out,)
 
 @dataclass
 class Convolution:
@@ -107,8 +115,32 @@ class Convolution:
     by_filter: bool
     matrices: list[int]
 
+    @property
+    def reads(self) -> tuple[int, int]:
+        return self.a[0], self.b[0]
 
-Step = Group | Product | Convolution
+    @property
+    def writes(self) -> tuple[int, ...]:
+        return self.out, *self.matrices
+
+@dataclass
+class Direct:
+    """A convolution, or its gradient by the filter: see convolution.py. places: (root, sample) of x, w, y and perhaps b, one of which is out."""
+
+    out: int
+    kernel: Convolve | ConvolveWeights
+    places: dict[str, tuple[int, Any]]
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        return tuple(root for root, _ in self.places.values() if root != self.out)
+
+    @property
+    def writes(self) -> tuple[int]:
+        return (self.out,)
+
+
+Step = Group | Product | Convolution | Direct
 
 
 def merges(strides: Sequence[int], shape: Sequence[int]) -> bool:
@@ -308,10 +340,26 @@ class Grouping:
             matrix = None
         if matrix is not None and layout(matrix) is not None:
             return self.roots[v], matrix
-        look, c = self.new(tuple(sample.shape), self.dtypes[v]), self.new(tuple(sample.shape), self.dtypes[v])
-        self.samples[look], self.roots[look] = sample, self.roots[v]
-        self.copy(look, c, self.samples[c])
+        c = self.new(tuple(sample.shape), self.dtypes[v])
+        self.copy(self.look(v, sample), c, self.samples[c])
         return c, self.samples[c].reshape(shape)
+
+    def look(self, v: int, sample: Any) -> int:
+        """A value that is this sample of the memory of v."""
+        y = self.new(tuple(sample.shape), self.dtypes[v])
+        self.samples[y], self.roots[y] = sample, self.roots[v]
+        return y
+
+    def image(self, v: Any, whole: bool = False) -> tuple[int, Any]:
+        """(root, sample) of a value whose pixels follow one another along each row; whole: all of them."""
+        v = self.solid(v)
+        sample = self.samples[v]
+        plain = [math.prod(sample.shape[a + 1 :]) * sample.itemsize for a in range(sample.ndim)]
+        if any(n > 1 and t != u for n, t, u in list(zip(sample.shape, sample.strides, plain, strict=True))[0 if whole else -2 :]):
+            c = self.new(tuple(sample.shape), self.dtypes[v])
+            self.copy(v, c, self.samples[c])
+            return c, self.samples[c]
+        return self.roots[v], sample
 
     def result(self, y: Any) -> Any:
         """The root that holds an output, or what it is if it is none."""
@@ -651,6 +699,59 @@ def matmul(self: Grouping, i: Instruction) -> None:
     self.made[out] = len(self.steps) - 1
 
 
+def pad(self: Grouping, i: Instruction) -> None:
+    (x, number), out = i.args, i.outs[0]
+    inside = self.own(out)
+    (value,) = arguments(self, Instruction("", (number,), {}, ()), [self.dtypes[out]])
+    for axis, (before, after) in enumerate(i.static["pads"]):
+        n = inside.shape[axis]
+        for start, stop in ((0, before), (n - after, n)):
+            if start < stop:
+                edge = inside[(slice(None),) * axis + (slice(start, stop),)]
+                self.shapes[value] = edge.shape
+                self.copy(value, out, edge)
+        inside = inside[(slice(None),) * axis + (slice(before, n - after),)]
+    self.copy(x, out, inside)
+
+
+def convolve(self: Grouping, i: Instruction) -> None:
+    out = i.outs[0]
+    y, (x, image) = self.own(out), self.image(i.args[0])
+    w = self.solid(i.args[1])
+    kernel = self.samples[w]
+    rank, f = kernel.ndim - 2, kernel.shape[-1]
+    geometry = geometry_of(image, y, kernel.shape[:rank], i.static)
+    count, wide = geometry.vectors, geometry.lanes
+    if f % wide:  # the filters that are missing in the last vector are 0
+        whole = self.new((*kernel.shape[:-1], count * wide), self.dtypes[out])
+        pad(self, Instruction("pad", (Ref(w), 0), {"pads": (*((0, 0) for _ in kernel.shape[:-1]), (0, count * wide - f))}, (Ref(whole),)))
+        w, kernel = whole, self.samples[whole]
+    packed = self.new((count, *kernel.shape[:-1], wide), self.dtypes[out])
+    look = self.look(w, np.moveaxis(kernel.reshape(*kernel.shape[:-1], count, wide), -2, 0))
+    self.copy(look, packed, self.samples[packed])
+    y, image = (x[:, None] if rank == 1 else x for x in (y, image))
+    places = {"x": (x, image), "w": (packed, self.samples[packed]), "y": (out, y)}
+    if len(i.args) > 2:
+        places["b"] = self.image(i.args[2], whole=True)
+    self.steps.append(Direct(out, Convolve(geometry, y.shape[1], "b" in places), places))
+    self.made[out] = len(self.steps) - 1
+
+
+def convolve_weights(self: Grouping, i: Instruction) -> None:
+    out = i.outs[0]
+    w, (x, image), (y, dy) = self.own(out), self.image(i.args[0]), self.image(i.args[1], whole=True)
+    geometry = geometry_of(image, dy, i.static["size"], i.static)
+    dy, image = (x[:, None] if len(i.static["size"]) == 1 else x for x in (dy, image))
+    self.steps.append(Direct(out, ConvolveWeights(geometry), {"x": (x, image), "w": (out, w), "y": (y, dy)}))
+    self.made[out] = len(self.steps) - 1
+
+
+def geometry_of(x: Any, y: Any, size: Sequence[int], static: dict[str, Any]) -> Geometry:
+    """Of a convolution in one or two dimensions, from samples of x and y."""
+    size, strides, dilations = ((*(1,) * (2 - len(size)), *pair) for pair in (size, static["strides"], static["dilations"]))
+    return Geometry(str(x.dtype), size, strides, dilations, y.shape[-2], x.strides[-3] // x.itemsize, x.shape[-1], y.shape[-1])
+
+
 def layout(sample: Any) -> tuple[bool, int] | None:
     """(transposed, leading dimension) of the last two axes as the BLAS has them, or None."""
     (r, c), (t, u) = sample.shape[-2:], (t // sample.itemsize for t in sample.strides[-2:])
@@ -683,5 +784,5 @@ RULES: dict[str, Callable[[Grouping, Instruction], None]] = {
     **dict.fromkeys(("reshape", "permute_dims", "broadcast_to", "get_item", "windows"), view),
     **dict.fromkeys(("take", "take_along_axis"), take),
     **dict.fromkeys(("arange", "linspace", "eye", "constant"), constant),
-    "full": full, "concat": concat, "fold": fold, "matmul": matmul, "scatter_add": scatter_add, "set_item": set_item,
+    "full": full, "concat": concat, "pad": pad, "convolve": convolve, "convolve_weights": convolve_weights, "fold": fold, "matmul": matmul, "scatter_add": scatter_add, "set_item": set_item,
 }  # fmt: skip

@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from backends.native import gemm, winograd, workers
+from backends.native import convolution, gemm, winograd, workers
 from backends.native.blas import Blas
+from backends.native.convolution import Convolve, ConvolveWeights
 from backends.native.emit import SIZE
 from backends.native.gemm import Gemm
-from backends.native.groups import Convolution, Group, Grouping, Product, Use, encoded, layout
+from backends.native.groups import Convolution, Direct, Group, Grouping, Product, Use, encoded, layout
 from backends.native.loops import SHORT, Loop, Operand
 from backends.native.operations import LONG, REDUCTIONS
 from backends.program.program import Program, Ref
@@ -76,7 +77,7 @@ class Plan:
             if isinstance(step, Convolution):
                 winograd.schedule(self, step)
             else:
-                self.schedule(self.group(step) if isinstance(step, Group) else self.product(step))
+                self.schedule(self.group(step) if isinstance(step, Group) else self.product(step) if isinstance(step, Product) else self.direct(step))
 
     # memory
 
@@ -84,8 +85,7 @@ class Plan:
         """Each group stores what others read; results that could not be written in donated memory are copied there."""
         g = self.grouping
         read = {use.root for step in g.steps if isinstance(step, Group) for use in step.uses}
-        read |= {root for step in g.steps if isinstance(step, Product) for root in (step.a_root, step.b_root)}
-        read |= {root for step in g.steps if isinstance(step, Convolution) for root in (step.a[0], step.b[0])}
+        read |= {root for step in g.steps if not isinstance(step, Group) for root in step.reads}
         read |= {int(r) for r in g.results if type(r) is Ref}
         for step in g.steps:
             if isinstance(step, Group):
@@ -102,10 +102,8 @@ class Plan:
             self._note(s, step)
 
     def _note(self, s: int, step: Any) -> None:
-        if isinstance(step, Product):
-            pairs = [(step.a_root, False), (step.b_root, False), (step.out, True)]
-        elif isinstance(step, Convolution):
-            pairs = [(step.a[0], False), (step.b[0], False), *((root, True) for root in (step.out, *step.matrices))]
+        if not isinstance(step, Group):
+            pairs = [*((root, False) for root in step.reads), *((root, True) for root in step.writes)]
         else:
             sunk = {u for u, _ in step.sinks}
             pairs = [(use.root, u in sunk) for u, use in enumerate(step.uses)]
@@ -442,3 +440,49 @@ class Plan:
             "a_row": 1, "a_column": 1, "b_row": n, "batch": batch, "a_batch": m * k, "b_batch": k * n, "c_batch": m * n, "accumulate": int(accumulate),
         }  # fmt: skip
         return self.bare(Gemm(dtype, self.blas.bits), [words[key] for key in gemm.WORDS])
+
+    # convolutions
+
+    def direct(self, c: Direct) -> list[list[Entry]]:
+        """Each thread does some of the images, or some rows of each."""
+        (_, y), g = c.places["y"], c.kernel.geometry
+        images, rows = y.shape[:2]
+        unit = c.kernel.rows if isinstance(c.kernel, Convolve) else 1
+        threads = self.threads if y.size * g.depth >= 1 << 17 else 1
+        if images % threads == 0 or images >= 8 * threads:
+            parts = [(share, (0, rows)) for share in gemm.shares(images, threads)]
+        else:
+            parts = [((0, images), share) for share in gemm.shares(rows, threads, unit)]
+        entries: list[list[Entry]] = []
+        partial = []
+        for t, ((i0, i1), (r0, r1)) in enumerate(parts):
+            target = None
+            if i0 == i1 or r0 == r1:
+                entries.append([])
+                continue
+            if t and isinstance(c.kernel, ConvolveWeights):
+                target = Home("arena", self.room(self.grouping.bases[c.out].nbytes))
+                partial.append((Use(c.out, g.dtype, 0, (), None, "sum"), target.place))
+            entries.append([self.convolved(c, (i0, i1), (r0, r1), target)])
+        entries += [[] for _ in range(self.threads - len(entries))]
+        if partial:
+            self.schedule(entries)
+            entries = self.alone([self.added(use, place) for use, place in partial])
+        return entries
+
+    def convolved(self, c: Direct, images: tuple[int, int], rows: tuple[int, int], target: Home | None) -> Entry:
+        g, size = c.kernel.geometry, SIZE[c.kernel.geometry.dtype]
+        words: dict[str, Any] = {"b": 0, "images": images[1] - images[0], "rows": rows[1] - rows[0]}
+        boxes = []
+        seen = (words["rows"] - 1) * g.strides[0] + (g.size[0] - 1) * g.dilations[0] + 1  # rows of x
+        for name, (root, sample) in c.places.items():
+            offset = (sample.__array_interface__["data"][0] - self.grouping.bases[root].__array_interface__["data"][0]) // size
+            axes: list[tuple[int, int]] = [(self.grouping.bases[root].size, 1)]
+            if name in "xy":
+                step, row = (t // size for t in sample.strides[:2])
+                words[f"{name}_image"] = step
+                offset += images[0] * step + rows[0] * row * (g.strides[0] if name == "x" else 1)
+                axes = [(words["images"], step), (seen if name == "x" else words["rows"], row), (math.prod(sample.shape[2:]), 1)]
+            words[name] = (target, 0) if target and name == "w" else self.address(root, offset)
+            boxes.append(self.box(words[name], size, axes, root == c.out))
+        return Entry(c.kernel, [words[key] for key in convolution.WORDS], boxes)

@@ -11,6 +11,7 @@ import numpy as np
 from backends.native import workers
 from backends.native.blas import Blas, threads
 from backends.native.compile import addresses
+from backends.native.convolution import direct
 from backends.native.groups import RULES
 from backends.native.plan import LINE, WORTH, Plan
 from backends.native.rewrite import unrolled
@@ -29,9 +30,10 @@ class NativeRun:
     """
 
     def __init__(self, program: Program, blas: Blas, count: int | None = None, worth: int = WORTH):
-        self.program, self.blas, self.count, self.worth = unrolled(convolved(simplify(expand(program, RULES.__contains__)))), blas, count, worth
+        simple = simplify(expand(program, RULES.__contains__))
+        self.program, self.blas, self.count, self.worth = unrolled(direct(convolved(simple))), blas, count, worth
         self.donated = dict(self.program.donated)
-        self.brief = self.program.flops / 5e10 + self.program.bytes / 1e10 < BRIEF
+        self.brief = simple.flops / 5e10 + simple.bytes / 1e10 < BRIEF
         self.prepare()
 
     def prepare(self) -> None:

@@ -40,7 +40,7 @@ def inlined(program: Program) -> Program:
 
 def expand(program: Program, known: Callable[[str], bool]) -> Program:
     """Gap functions that a lowering has no kernel for, as the calls of their portable bodies."""
-    w = _Writer(program)
+    w = Writer(program)
     for i in program.body:
         i = replace(i, args=tuple(w.now(x) for x in i.args))
         portable = getattr(GAPS.get(i.name), "portable", None)
@@ -62,7 +62,7 @@ def expand(program: Program, known: Callable[[str], bool]) -> Program:
     return w.done()
 
 
-def _traced(f: Callable[..., Any], i: Instruction, w: _Writer) -> tuple[Program, list[Ref]]:
+def _traced(f: Callable[..., Any], i: Instruction, w: Writer) -> tuple[Program, list[Ref]]:
     """The program of f for the arguments of an instruction, and the values that are its inputs."""
     cls = abstract_library(w.program.library).array  # type: ignore[attr-defined]
     entered: list[Ref] = []
@@ -83,7 +83,7 @@ def _traced(f: Callable[..., Any], i: Instruction, w: _Writer) -> tuple[Program,
     return inner, entered
 
 
-class _Writer:
+class Writer:
     """A new body under construction: refs of the old program are renamed, new values get new numbers."""
 
     def __init__(self, program: Program):
@@ -91,6 +91,7 @@ class _Writer:
         self.values = list(program.values)
         self.body: list[Instruction] = []
         self.renamed: dict[int, Any] = {}
+        self.maker: dict[int, Instruction] = {}  # of each value of the new body
 
     def now(self, x: Any) -> Any:
         if type(x) is list:
@@ -102,11 +103,12 @@ class _Writer:
     def add(self, like: Instruction, name: str, args: tuple[Any, ...], static: dict[str, Any], spec: Spec) -> Ref:
         self.values.append(spec)
         out = Ref(len(self.values) - 1)
-        self.body.append(Instruction(name, args, static, (out,), like.region))
+        self.keep(Instruction(name, args, static, (out,), like.region))
         return out
 
     def keep(self, i: Instruction) -> None:
         self.body.append(i)
+        self.maker.update(dict.fromkeys(i.outs, i))
 
     def done(self) -> Program:
         program = replace(self.program, values=tuple(self.values))
@@ -123,7 +125,7 @@ def settle(program: Program) -> Program:
     matrix_transpose, moveaxis, flip → permute_dims, get_item;  expand_dims, squeeze → reshape;  negative axes → from 0;
     broadcast_arrays, repeat, roll, diff, var, std, vecdot, tensordot, count_nonzero → what they are made of.
     """
-    w = _Writer(program)
+    w = Writer(program)
     for i in program.body:
         i = replace(i, args=tuple(w.now(x) for x in i.args))
         rule = _SETTLE.get(i.name)
@@ -135,42 +137,42 @@ def settle(program: Program) -> Program:
     return w.done()
 
 
-_SETTLE: dict[str, Callable[[_Writer, Instruction], Any]] = {}
+_SETTLE: dict[str, Callable[[Writer, Instruction], Any]] = {}
 
 
 def _settles(*names: str) -> Callable[[Any], Any]:
-    def enter(rule: Callable[[_Writer, Instruction], Any]) -> Any:
+    def enter(rule: Callable[[Writer, Instruction], Any]) -> Any:
         _SETTLE.update(dict.fromkeys(names, rule))
         return rule
 
     return enter
 
 
-def _out(w: _Writer, i: Instruction) -> Spec:
+def _out(w: Writer, i: Instruction) -> Spec:
     return w.values[i.outs[0]]
 
 
-def _full(w: _Writer, i: Instruction, number: Any) -> Ref:
+def _full(w: Writer, i: Instruction, number: Any) -> Ref:
     spec = _out(w, i)
     return w.add(i, "full", (number,), {"shape": spec.shape, "dtype": _dtype(w, spec.dtype), "device": w.program.device}, spec)
 
 
-def _dtype(w: _Writer, name: str) -> Any:
+def _dtype(w: Writer, name: str) -> Any:
     return w.program.library.dtype(name)
 
 
 @_settles("zeros", "zeros_like", "empty", "empty_like")
-def _zeros(w: _Writer, i: Instruction) -> Any:
+def _zeros(w: Writer, i: Instruction) -> Any:
     return _full(w, i, 0)
 
 
 @_settles("ones", "ones_like")
-def _ones(w: _Writer, i: Instruction) -> Any:
+def _ones(w: Writer, i: Instruction) -> Any:
     return _full(w, i, 1)
 
 
 @_settles("full", "full_like")
-def _filled(w: _Writer, i: Instruction) -> Any:
+def _filled(w: Writer, i: Instruction) -> Any:
     number = i.args[-1]
     if type(number) is Ref:
         number = _cast(w, i, number, _out(w, i).dtype)
@@ -178,13 +180,13 @@ def _filled(w: _Writer, i: Instruction) -> Any:
     return _full(w, i, number)
 
 
-def _cast(w: _Writer, i: Instruction, x: Ref, dtype: str) -> Ref:
+def _cast(w: Writer, i: Instruction, x: Ref, dtype: str) -> Ref:
     spec = w.values[x]
     return x if spec.dtype == dtype else w.add(i, "astype", (x,), {"dtype": _dtype(w, dtype)}, Spec(spec.shape, dtype))
 
 
 @_settles("asarray", "astype", "positive", "to_device")
-def _same(w: _Writer, i: Instruction) -> Any:
+def _same(w: Writer, i: Instruction) -> Any:
     x, out = i.args[0], _out(w, i)
     if type(x) in (bool, int, float, complex):
         return _full(w, i, x)
@@ -194,7 +196,7 @@ def _same(w: _Writer, i: Instruction) -> Any:
 
 
 @_settles("mean")
-def _mean(w: _Writer, i: Instruction) -> Any:
+def _mean(w: Writer, i: Instruction) -> Any:
     x, out = i.args[0], _out(w, i)
     n = size(w.values[x]) // max(size(out), 1)
     if n == 0:
@@ -203,12 +205,12 @@ def _mean(w: _Writer, i: Instruction) -> Any:
     return w.add(i, "multiply", (total, 1.0 / n), {}, out)
 
 
-def _axes(w: _Writer, i: Instruction) -> dict[str, Any]:
+def _axes(w: Writer, i: Instruction) -> dict[str, Any]:
     return {"axis": normal_axes(i.static.get("axis"), len(w.values[i.args[0]].shape))}
 
 
 @_settles("sum", "max", "min", "prod", "any", "all")
-def _reduction(w: _Writer, i: Instruction) -> Any:
+def _reduction(w: Writer, i: Instruction) -> Any:
     x, out = i.args[0], _out(w, i)
     axes = _axes(w, i)
     if all(w.values[x].shape[a] == 1 for a in axes["axis"]) and i.name in ("sum", "max", "min", "prod"):
@@ -218,12 +220,12 @@ def _reduction(w: _Writer, i: Instruction) -> Any:
 
 
 @_settles("square")
-def _square(w: _Writer, i: Instruction) -> Any:
+def _square(w: Writer, i: Instruction) -> Any:
     return w.add(i, "multiply", (i.args[0], i.args[0]), {}, _out(w, i))
 
 
 @_settles("pow")
-def _power(w: _Writer, i: Instruction) -> Any:
+def _power(w: Writer, i: Instruction) -> Any:
     x, k = i.args
     if k in (2, 3) and type(k) in (int, float) and type(x) is Ref:
         square = w.add(i, "multiply", (x, x), {}, _out(w, i))
@@ -232,7 +234,7 @@ def _power(w: _Writer, i: Instruction) -> Any:
 
 
 @_settles("multiply", "divide")
-def _product(w: _Writer, i: Instruction) -> Any:
+def _product(w: Writer, i: Instruction) -> Any:
     a, b = i.args
     for x, one in ((a, b), (b, a)) if i.name == "multiply" else ((a, b),):
         if type(x) is Ref and type(one) in (int, float) and one == 1 and w.values[x] == _out(w, i):
@@ -240,35 +242,35 @@ def _product(w: _Writer, i: Instruction) -> Any:
     return None
 
 
-def _reshaped(w: _Writer, i: Instruction, x: Ref, shape: tuple[int, ...]) -> Ref:
+def _reshaped(w: Writer, i: Instruction, x: Ref, shape: tuple[int, ...]) -> Ref:
     return x if w.values[x].shape == shape else w.add(i, "reshape", (x,), {"shape": shape}, Spec(shape, w.values[x].dtype))
 
 
 @_settles("reshape", "expand_dims", "squeeze")
-def _shaped(w: _Writer, i: Instruction) -> Any:
+def _shaped(w: Writer, i: Instruction) -> Any:
     return _reshaped(w, i, i.args[0], _out(w, i).shape)
 
 
-def _permuted(w: _Writer, i: Instruction, axes: tuple[int, ...]) -> Any:
+def _permuted(w: Writer, i: Instruction, axes: tuple[int, ...]) -> Any:
     if axes == tuple(range(len(axes))):
         return i.args[0]
     return w.add(i, "permute_dims", i.args[:1], {"axes": axes}, _out(w, i))
 
 
 @_settles("permute_dims")
-def _permute(w: _Writer, i: Instruction) -> Any:
+def _permute(w: Writer, i: Instruction) -> Any:
     n = len(_out(w, i).shape)
     return _permuted(w, i, tuple(a % n for a in i.static["axes"]))
 
 
 @_settles("matrix_transpose", "linalg.matrix_transpose")
-def _transpose(w: _Writer, i: Instruction) -> Any:
+def _transpose(w: Writer, i: Instruction) -> Any:
     n = len(_out(w, i).shape)
     return _permuted(w, i, (*range(n - 2), n - 1, n - 2))
 
 
 @_settles("moveaxis")
-def _move(w: _Writer, i: Instruction) -> Any:
+def _move(w: Writer, i: Instruction) -> Any:
     n = len(_out(w, i).shape)
     old, new = normal_axes(i.static["source"], n), normal_axes(i.static["destination"], n)
     order = [a for a in range(n) if a not in old]
@@ -278,7 +280,7 @@ def _move(w: _Writer, i: Instruction) -> Any:
 
 
 @_settles("flip")
-def _flip(w: _Writer, i: Instruction) -> Any:
+def _flip(w: Writer, i: Instruction) -> Any:
     n = len(_out(w, i).shape)
     axes = normal_axes(i.static.get("axis"), n)
     key = tuple(slice(None, None, -1) if a in axes else slice(None) for a in range(n))
@@ -286,26 +288,26 @@ def _flip(w: _Writer, i: Instruction) -> Any:
 
 
 @_settles("broadcast_to")
-def _broadcast(w: _Writer, i: Instruction) -> Any:
+def _broadcast(w: Writer, i: Instruction) -> Any:
     return i.args[0] if w.values[i.args[0]] == _out(w, i) else None
 
 
 @_settles("linalg.matmul")
-def _main_name(w: _Writer, i: Instruction) -> Any:
+def _main_name(w: Writer, i: Instruction) -> Any:
     return w.add(i, i.name.removeprefix("linalg."), i.args, i.static, _out(w, i))
 
 
 @_settles("broadcast_arrays")
-def _broadcasts(w: _Writer, i: Instruction) -> Any:
+def _broadcasts(w: Writer, i: Instruction) -> Any:
     return [_spread(w, i, x, w.values[out].shape) for x, out in zip(i.args, i.outs, strict=True)]
 
 
-def _spread(w: _Writer, i: Instruction, x: Ref, shape: tuple[int, ...]) -> Ref:
+def _spread(w: Writer, i: Instruction, x: Ref, shape: tuple[int, ...]) -> Ref:
     return x if w.values[x].shape == shape else w.add(i, "broadcast_to", (x,), {"shape": shape}, Spec(shape, w.values[x].dtype))
 
 
 @_settles("repeat")
-def _repeated(w: _Writer, i: Instruction) -> Any:
+def _repeated(w: Writer, i: Instruction) -> Any:
     x, times = i.args
     old = w.values[x].shape
     axis = i.static.get("axis")
@@ -317,7 +319,7 @@ def _repeated(w: _Writer, i: Instruction) -> Any:
 
 
 @_settles("roll")
-def _rolled(w: _Writer, i: Instruction) -> Any:
+def _rolled(w: Writer, i: Instruction) -> Any:
     x, shape = i.args[0], _out(w, i).shape
     shift, axis = i.static["shift"], i.static.get("axis")
     if axis is None:
@@ -330,7 +332,7 @@ def _rolled(w: _Writer, i: Instruction) -> Any:
     return x
 
 
-def _roll_one(w: _Writer, i: Instruction, x: Ref, by: int, axis: int) -> Ref:
+def _roll_one(w: Writer, i: Instruction, x: Ref, by: int, axis: int) -> Ref:
     spec = w.values[x]
     n = spec.shape[axis]
     if not n or not by % n:
@@ -339,14 +341,14 @@ def _roll_one(w: _Writer, i: Instruction, x: Ref, by: int, axis: int) -> Ref:
     return w.add(i, "concat", (parts,), {"axis": axis}, spec)
 
 
-def _slice(w: _Writer, i: Instruction, x: Ref, axis: int, start: int, stop: int) -> Ref:
+def _slice(w: Writer, i: Instruction, x: Ref, axis: int, start: int, stop: int) -> Ref:
     spec = w.values[x]
     shape = (*spec.shape[:axis], stop - start, *spec.shape[axis + 1 :])
     return w.add(i, "get_item", (x, []), {"key": (*(slice(None),) * axis, slice(start, stop), ...)}, Spec(shape, spec.dtype))
 
 
 @_settles("diff")
-def _difference(w: _Writer, i: Instruction) -> Any:
+def _difference(w: Writer, i: Instruction) -> Any:
     out = _out(w, i)
     (axis,) = normal_axes(i.static.get("axis", -1), len(out.shape))
     if i.static.get("n", 1) != 1 or len(i.args) > 1 or out.dtype == "bool" or not out.shape[axis]:
@@ -356,7 +358,7 @@ def _difference(w: _Writer, i: Instruction) -> Any:
 
 
 @_settles("var", "std")
-def _variance(w: _Writer, i: Instruction) -> Any:
+def _variance(w: Writer, i: Instruction) -> Any:
     x, out = i.args[0], _out(w, i)
     spec, axes = w.values[x], _axes(w, i)
     n = size(spec) // max(size(out), 1)
@@ -372,7 +374,7 @@ def _variance(w: _Writer, i: Instruction) -> Any:
 
 
 @_settles("vecdot", "linalg.vecdot")
-def _dots(w: _Writer, i: Instruction) -> Any:
+def _dots(w: Writer, i: Instruction) -> Any:
     a, b = i.args
     out = _out(w, i)
     if out.dtype not in ("float32", "float64") or w.values[a] != w.values[b]:
@@ -382,7 +384,7 @@ def _dots(w: _Writer, i: Instruction) -> Any:
 
 
 @_settles("tensordot", "linalg.tensordot")
-def _contracted(w: _Writer, i: Instruction) -> Any:
+def _contracted(w: Writer, i: Instruction) -> Any:
     """Σ over paired axes as one product of matrices."""
     a, b = i.args
     s, t = w.values[a].shape, w.values[b].shape
@@ -408,7 +410,7 @@ def _contracted(w: _Writer, i: Instruction) -> Any:
 
 
 @_settles("count_nonzero")
-def _counted(w: _Writer, i: Instruction) -> Any:
+def _counted(w: Writer, i: Instruction) -> Any:
     x, out = i.args[0], _out(w, i)
     spec = w.values[x]
     there = x if spec.dtype == "bool" else w.add(i, "not_equal", (x, 0), {}, Spec(spec.shape, "bool"))
@@ -417,14 +419,14 @@ def _counted(w: _Writer, i: Instruction) -> Any:
 
 
 @_settles("unstack")
-def _unstacked(w: _Writer, i: Instruction) -> Any:
+def _unstacked(w: Writer, i: Instruction) -> Any:
     x = i.args[0]
     (axis,) = normal_axes(i.static.get("axis", 0), len(w.values[x].shape))
     return [w.add(i, "get_item", (x, []), {"key": (*(slice(None),) * axis, k, ...)}, w.values[out]) for k, out in enumerate(i.outs)]
 
 
 @_settles("stack")
-def _stacked(w: _Writer, i: Instruction) -> Any:
+def _stacked(w: Writer, i: Instruction) -> Any:
     out = _out(w, i)
     (axis,) = normal_axes(i.static.get("axis", 0), len(out.shape))
     shape = (*out.shape[:axis], 1, *out.shape[axis + 1 :])
@@ -433,7 +435,7 @@ def _stacked(w: _Writer, i: Instruction) -> Any:
 
 
 @_settles("concat")
-def _joined(w: _Writer, i: Instruction) -> Any:
+def _joined(w: Writer, i: Instruction) -> Any:
     out = _out(w, i)
     if i.static.get("axis", 0) is None:
         parts = [_reshaped(w, i, x, (size(w.values[x]),)) for x in i.args[0]]
@@ -451,7 +453,7 @@ def fold(program: Program) -> Program:
 
     Elementwise functions of uniform arrays are uniform; so are their views, and where(uniform condition, a, b) is a branch.
     """
-    w = _Writer(program)
+    w = Writer(program)
     uniform: dict[int, Any] = {}  # ref → number
     constant: dict[int, Any] = {}  # ref → array
     library = program.library
@@ -520,7 +522,7 @@ COMMUTATIVE = ("add", "multiply", "maximum", "minimum", "equal", "not_equal", "b
 
 def share(program: Program) -> Program:
     """The same call on the same values is made once. Random bits are a function of their address, so they may be shared too."""
-    w = _Writer(program)
+    w = Writer(program)
     made: dict[Any, tuple[Ref, ...]] = {}
     for i in program.body:
         i = replace(i, args=tuple(w.now(x) for x in i.args))
@@ -570,7 +572,7 @@ def assemble(program: Program) -> Program:
 
     q, k, v = x[:, 0], x[:, 1], x[:, 2] give dx = (0 with dq at 0) + (0 with dk at 1) + (0 with dv at 2).
     """
-    w = _Writer(program)
+    w = Writer(program)
     zero = {i.outs[0] for i in program.body if i.name == "full" and i.args[0] == 0}
     pieces: dict[int, tuple[int, list[tuple[int, int, Ref]]]] = {}  # ref → (axis, [(start, stop, x)])
     for i in program.body:
@@ -620,7 +622,7 @@ def _one_axis(key: Any, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
     return found
 
 
-def _side_by_side(w: _Writer, i: Instruction, axis: int, pieces: list[tuple[int, int, Ref]]) -> Ref:
+def _side_by_side(w: Writer, i: Instruction, axis: int, pieces: list[tuple[int, int, Ref]]) -> Ref:
     out = _out(w, i)
     parts, end = [], 0
 
