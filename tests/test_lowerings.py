@@ -349,6 +349,33 @@ def test_a_0d_number_that_was_rounded_to_float32_stays_rounded():
     assert f(np.asarray(0.1)) == np.float64(np.float32(0.1) * np.float32(3.0))
 
 
+ALIKE = {
+    "x·1": lambda xp, x: x * 1.0, "+x": lambda xp, x: +x, "a copy": lambda xp, x: xp.asarray(x, copy=True), "its own dtype": lambda xp, x: xp.astype(x, x.dtype),
+    "joined alone": lambda xp, x: xp.concat([x]), "a branch": lambda xp, x: xp.where(xp.full(x.shape, True), x, 0.0), "twice": lambda xp, x: (x + 1.0, x + 1.0),
+    "times 1": lambda xp, x: [(y, y * 1.0, y) for y in [x - 2.0]][0], "constants": lambda xp, x: (xp.zeros(3), xp.zeros(3), xp.arange(3), xp.arange(3), x),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lowering", ["native", "numpy", "replay"])
+@pytest.mark.parametrize("alike", ALIKE)
+def test_results_share_memory_with_arguments_and_each_other_only_where_they_do_without_jit(alike, lowering):
+    if lowering == "native":
+        pytest.importorskip("llvmlite", reason="llvmlite is not installed (extra: native)")
+
+    def shared(run, x):
+        ys = tree.leaves(run(x))
+        pairs = {(i, j) for i in range(len(ys)) for j in range(i) if np.may_share_memory(ys[i], ys[j])}
+        return ys, pairs | {(i, "x") for i, y in enumerate(ys) if np.may_share_memory(y, x)}
+
+    def f(x):
+        return ALIKE[alike](ann.namespace(x), x)
+
+    x = RNG.normal(size=(3, 4))
+    (meant, eager), (found, compiled) = shared(f, x), shared(jit(f, lowering=lowering), x)
+    agree(found, meant, "float64")
+    assert compiled <= eager
+
+
 def test_results_are_fresh_memory():
     f = jit(lambda x: (x + 1.0, x * 2.0))
     x = np.arange(5.0)

@@ -4,6 +4,7 @@
     fold        what depends on no input is computed now
     assemble    zeros with values set at places, added up, are pieces side by side: what the pullbacks of slices leave
     share       the same call on the same values is made once
+    apart       results that have become one are told apart again
     expand      gap functions become the calls of their portable bodies (not a part of `simplify`: a lowering asks for it)
     Program.with_body drops what nothing reads
 """
@@ -28,9 +29,25 @@ SMALL = 1024  # entries of a constant that is kept in the program
 
 def simplify(program: Program) -> Program:
     """The program after all passes."""
+    after = program
     for step in (inlined, settle, fold, share, assemble):
-        program = step(program)
-    return program
+        after = step(after)
+    return apart(after, program.outputs)
+
+
+def apart(program: Program, outputs: tuple[Any, ...]) -> Program:
+    """Results that were values of their own in `outputs` and have become an input, or one: given out as views, which lowerings copy.
+
+    x·1 is x, and x + 1 is made once; but who writes to one result must not write to an argument or to another result.
+    """
+    values, body, results = list(program.values), list(program.body), list(program.outputs)
+    first: dict[Ref, Any] = {r: r for r in program.inputs}
+    for k, (now, was) in enumerate(zip(program.outputs, outputs, strict=True)):
+        if type(now) is Ref and first.setdefault(now, was) != was:
+            values.append(values[now])
+            results[k] = Ref(len(values) - 1)
+            body.append(Instruction("reshape", (now,), {"shape": values[now].shape}, (results[k],)))
+    return replace(program, values=tuple(values), body=tuple(body), outputs=tuple(results))
 
 
 def inlined(program: Program) -> Program:
@@ -653,4 +670,4 @@ ELEMENTWISE = frozenset(
 )
 
 
-__all__ = ["COMMUTATIVE", "ELEMENTWISE", "assemble", "expand", "fold", "inlined", "settle", "share", "simplify"]
+__all__ = ["COMMUTATIVE", "ELEMENTWISE", "apart", "assemble", "expand", "fold", "inlined", "settle", "share", "simplify"]
