@@ -237,6 +237,8 @@ _TRAILING = {
     "reshape": ("shape",), "roll": ("shift",), "tile": ("repetitions",), "to_device": ("device",),
 }  # fmt: skip
 
+_NAMED = {"diff": ("prepend", "append"), "searchsorted": ("sorter",)}  # the last parameters, which are handed over by name
+
 
 def _pop(static: dict[str, Any], keys: tuple[str, ...]) -> list[Any]:
     values = [static.pop(key) for key in keys if key in static]
@@ -256,6 +258,12 @@ def call(library: Library, i: Instruction, args: list[Any]) -> Any:
     if i.name in _SYMBOLS and any(type(x) in (int, float, bool, complex) for x in args):
         return _SYMBOLS[i.name](*args)  # an operator takes Python numbers in every library
     static = dict(i.static)
+    if named := _NAMED.get(i.name):
+        plain = 2 if i.name == "searchsorted" else 1
+        static |= {key: x for key, x in zip(named, args[plain:], strict=False) if x is not None}
+        args = args[:plain]
+    if i.name == "clip":
+        args = [*args, None, None][:3]  # NumPy wants both bounds
     lead = _pop(static, _LEADING.get(i.name, ()))
     args = [*args, *_pop(static, _TRAILING.get(i.name, ()))]
     f: Any = library.xp
