@@ -147,12 +147,12 @@ def test_pools_agree_with_the_reference_interpreter(pool, dtype):
 
 # kernels
 
-SHAPES = [(2, (9, 12), (3, 3), (1, 1), (1, 1), 17, 40), (1, (10, 34), (2, 3), (2, 1), (1, 2), 3, 5), (2, (28, 28), (5, 5), (1, 1), (1, 1), 1, 8), (1, (4, 9), (3, 1), (1, 2), (1, 1), 20, 48)]
+SHAPES = [(3, (9, 12), (3, 3), (1, 1), (1, 1), 17, 40), (1, (10, 34), (2, 3), (2, 1), (1, 2), 3, 5), (2, (28, 28), (5, 5), (1, 1), (1, 1), 1, 8), (1, (4, 9), (3, 1), (1, 2), (1, 1), 20, 48)]
 
 
 def words(kernel, x, w, b, y):
     arrays = {"x": x, "w": w, "b": b, "y": y}
-    numbers = {"images": y.shape[0], "rows": y.shape[1], "x_image": math.prod(x.shape[1:]), "y_image": math.prod(y.shape[1:])}
+    numbers = {"images": y.shape[0], "group": 2, "rows": y.shape[1], "x_image": math.prod(x.shape[1:]), "y_image": math.prod(y.shape[1:])}
     return [arrays[key].ctypes.data if key in arrays else numbers[key] for key in convolution.WORDS]
 
 

@@ -225,7 +225,7 @@ def suits(x: Spec, static: dict[str, Any], filters: int) -> bool:
 
 # ------------------------------------------------------------------------------------------------- kernels
 
-WORDS = ("x", "w", "b", "y", "images", "rows", "x_image", "y_image")  # images, and rows of each, to do; elements from one image to the next
+WORDS = ("x", "w", "b", "y", "images", "group", "rows", "x_image", "y_image")  # images, how many at once, rows of each; elements from one image to the next
 UNROLL = 2
 
 
@@ -358,15 +358,16 @@ class Convolve:
         words = {key: f.word(i) for i, key in enumerate(WORDS)}
         x, w, b, y = (f.pointer(words[key]) for key in "xwby")
         down, across = g.strides[0] * g.row, g.strides[1] * g.channels
-        with f.loop(0, words["images"]) as n:
+        with f.loop(0, words["images"], words["group"]) as start:
+            stop = f.intrinsic("smin", start + words["group"], words["images"])
             for first, count, vectors, masked in g.blocks:
-                with f.loop(first, first + count * vectors, vectors) as block, f.loop(0, words["rows"], high) as i:
+                with f.loop(first, first + count * vectors, vectors) as block, f.loop(start, stop) as n, f.loop(0, words["rows"], high) as i:
                     image = f.at(x, n * words["x_image"] + i * down, g.dtype)
                     result = f.at(y, n * words["y_image"] + i * (g.columns * g.filters) + block * g.lanes, g.dtype)
                     kernel = f.at(w, block * (g.depth * g.lanes), g.dtype)
-                    for start, parts, wide in split(g.columns, g.numbers // high):
+                    for column, parts, wide in split(g.columns, g.numbers // high):
                         pixels = [(a, b) for a in range(high) for b in range(wide)]
-                        with f.loop(start, start + parts * wide, wide) as j:
+                        with f.loop(column, column + parts * wide, wide) as j:
                             sums = _Block(f, g, [a * down + b * across for a, b in pixels], vectors, masked)
                             sums.begin(sums.row(f.at(b, block * g.lanes, g.dtype), 0) for _ in pixels) if self.bias else sums.begin()
                             self.window(f, sums, f.at(image, j * across, g.dtype), kernel)
@@ -400,8 +401,8 @@ class ConvolveWeights:
         with f.loop(0, g.depth * g.filters) as k:
             f.store(w, k, f.constant(0.0, g.dtype))
         tall = g.size[1] * g.channels  # numbers of w in a row of the window
-        with f.loop(0, words["images"]) as n:
-            image, dy = f.at(x, n * words["x_image"], g.dtype), f.at(y, n * words["y_image"], g.dtype)
+        with f.loop(0, words["images"], words["group"]) as begin:
+            stop = f.intrinsic("smin", begin + words["group"], words["images"])
             for first, count, vectors, masked in g.blocks:
                 with f.loop(first, first + count * vectors, vectors) as block:
                     for run, seen, kept in g.runs:
@@ -413,7 +414,9 @@ class ConvolveWeights:
                                 place = f.at(w, (u * tall + kept + c) * g.filters + block * g.lanes, g.dtype)
                                 places = [(a * tall + b) * g.filters for a, b in taps]
                                 sums.begin(sums.row(place, at) for at in places)
-                                self.pixels(f, sums, f.at(image, u * (g.dilations[0] * g.row) + seen + c, g.dtype), f.at(dy, block * g.lanes, g.dtype), words["rows"])
+                                with f.loop(begin, stop) as n:
+                                    image = f.at(x, n * words["x_image"] + u * (g.dilations[0] * g.row) + seen + c, g.dtype)
+                                    self.pixels(f, sums, image, f.at(y, n * words["y_image"] + block * g.lanes, g.dtype), words["rows"])
                                 sums.store(place, places)
         f.done()
         return f

@@ -485,4 +485,5 @@ class Plan:
                 axes = [(words["images"], step), (seen if name == "x" else words["rows"], row), (math.prod(sample.shape[2:]), 1)]
             words[name] = (target, 0) if target and name == "w" else self.address(root, offset)
             boxes.append(self.box(words[name], size, axes, root == c.out))
+        words["group"] = max(1, convolution.CACHE // (words["rows"] * size * (g.strides[0] * g.row + g.columns * g.filters)))
         return Entry(c.kernel, [words[key] for key in convolution.WORDS], boxes)

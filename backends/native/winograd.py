@@ -20,7 +20,7 @@ from backends.native.groups import RULES, Convolution, Grouping, Use
 from backends.program.abstract import Spec
 from backends.program.program import Instruction, Program, Ref
 
-LEAST = 1024  # channels times filters
+LEAST = 512  # channels times filters
 MATRICES = {
     "image": ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),  # Bᵀ
     "filter": ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1)),  # G
