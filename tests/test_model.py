@@ -245,6 +245,7 @@ X, Y = blobs()
         ("unknown|Did you mean|categorical_crossentropy", lambda: small(None).compile("adam", "categorical_crosentropy")),
         ("adam", lambda: small(None).compile("adma", "mse")),
         ("same object", lambda: _same_layer_twice()),
+        (r"Dense 'dense': x has only one axis.*x.reshape\(-1, 1\)", lambda: small(None).fit(X[:, 0], Y)),
         ("takes 4", lambda: _other_width()),
     ],
 )

@@ -40,6 +40,11 @@ class Dense(Layer):
         activation_of(self.activation)
 
     def call(self, x: Array, ctx: Context) -> Array:
+        if x.ndim < 2:
+            raise ValueError(
+                f"{ctx._who}: x has only one axis; wanted: (batch, …, features). x.reshape(-1, 1) gives each example one feature, "
+                "x.reshape(1, -1) makes x one example."
+            )
         w = ctx.param("kernel", (x.shape[-1], self.units), self.kernel_initializer, self.kernel_constraint, self.kernel_regularizer)
         b = None
         if self.use_bias:
