@@ -3,6 +3,7 @@
 A library that is missing gives a visible skip with its reason; where ANN_REQUIRE names it, a failure.
 """
 
+import importlib.util
 import os
 import re
 
@@ -37,6 +38,14 @@ def eager_backend(request: pytest.FixtureRequest) -> backends.Backend:
 @pytest.fixture(params=["jax"])
 def jax_backend(request: pytest.FixtureRequest) -> backends.Backend:
     return usable(request.param)
+
+
+@pytest.fixture(params=("native", "numpy"))
+def lowering(request: pytest.FixtureRequest) -> str:
+    """Each lowering of programs for NumPy arrays: a visible skip where it cannot be had, a failure where ANN_REQUIRE names it."""
+    if request.param == "native" and importlib.util.find_spec("llvmlite") is None:
+        (pytest.fail if "native" in REQUIRED else pytest.skip)("llvmlite is not installed; the extra `native` brings it")
+    return str(request.param)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -63,10 +63,6 @@ def run(layers, x, y, optimizer, lowering, steps=STEPS):
     return losses, params
 
 
-LOWERINGS = [name for name in backends.get("numpy").library.lowerings if name != "replay"]
-
-
-@pytest.mark.parametrize("lowering", LOWERINGS)
 @pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
 def test_every_optimizer_follows_the_eager_path(name, lowering):
     x, y = data((12,))
@@ -76,7 +72,6 @@ def test_every_optimizer_follows_the_eager_path(name, lowering):
     np.testing.assert_allclose(compiled, eager, rtol=1e-3)
 
 
-@pytest.mark.parametrize("lowering", LOWERINGS)
 @pytest.mark.parametrize("net", NETS)
 def test_every_layer_follows_the_eager_path(net, lowering):
     layers, shape = NETS[net]
