@@ -12,15 +12,15 @@ from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
-from ann.autodiff.rules.table import RULES
+from ann.autodiff.rules.table import PLAIN, RULES
 from ann.autodiff.tape import CONSTANT, Traced, raw
 from backends.library import GAPS, Library, library_of
 from backends.wrapped import Namespace, users_line
 
 from ann.autodiff.rules import algebra, creation, elementwise, manipulation, reductions  # noqa: F401, isort: skip  (they fill the table)
 
-for _name in ("matmul", "matrix_transpose", "tensordot", "vecdot"):
-    RULES["linalg"][_name] = RULES[""][_name]  # the standard has them in both places
+for _table, _names in ((RULES, ("matmul", "matrix_transpose")), (PLAIN, ("tensordot", "vecdot"))):  # the standard has them in both places
+    _table["linalg"] |= {_name: _table[""][_name] for _name in _names}
 
 # Functions of the standard with no derivative, or whose result does not depend on a float input smoothly.
 STEPS = (
@@ -48,7 +48,7 @@ def differentiable_namespace(library: Library, cls: type[Traced]) -> Namespace:
     """The namespace of traced arrays over this library."""
 
     def wrap(y: Any) -> Any:
-        if isinstance(y, tuple):
+        if isinstance(y, tuple | list):
             parts = [wrap(part) for part in y]
             return type(y)(*parts) if hasattr(y, "_fields") else tuple(parts)
         return cls(y, CONSTANT) if not isinstance(y, Traced) and hasattr(y, "dtype") and hasattr(y, "shape") else y
@@ -82,24 +82,26 @@ def differentiable_namespace(library: Library, cls: type[Traced]) -> Namespace:
         steps = {"": (*STEPS, *CREATION), "linalg": ("matrix_rank",), "fft": ()}[part]
         others = {"": VALUED, "linalg": COMPLEX, "fft": [name for name in dir(beneath) if not name.startswith("_")]}[part]
         passing = {name: through(getattr(beneath, name)) for name in steps if hasattr(beneath, name)}
-        return passing | {name: constants_only(f) for name in others if callable(f := getattr(beneath, name, None))} | rules
+        plain = {name: either(through(getattr(beneath, name)), f) for name, f in PLAIN[part].items() if hasattr(beneath, name)}
+        return passing | {name: constants_only(f) for name in others if callable(f := getattr(beneath, name, None))} | plain | rules
 
-    def valued(made: Callable[..., Any], body: Callable[..., Any]) -> Callable[..., Any]:
-        """The library's function for constants, the body in calls of this namespace where a traced value is among the arguments."""
+    def either(constant: Callable[..., Any], body: Callable[..., Any]) -> Callable[..., Any]:
+        """The library's function for constants, the body where an argument depends on a differentiated input."""
 
-        @functools.wraps(made)
-        def create(*args: Any, **kwargs: Any) -> Any:
-            return (functools.partial(body, cls.xp) if _depends((args, tuple(kwargs.values()))) else made)(*args, **kwargs)
+        @functools.wraps(constant)
+        def function(*args: Any, **kwargs: Any) -> Any:
+            return (body if _depends((args, tuple(kwargs.values()))) else constant)(*args, **kwargs)
 
-        return create
+        return function
 
     functions = table("", library.xp)
-    functions |= {name: valued(functions[name], body) for name, body in creation.BODIES.items()}
     functions |= {name: through(getattr(library.xp, name)) for name in ("finfo", "iinfo", "can_cast")}  # arrays are asked too
     functions["asarray"] = functools.partial(_asarray, library, cls)
     functions["to_device"] = RULES["gap"]["to_device"]
     functions["get_item"], functions["set_item"] = RULES["gap"]["get_item"], RULES["gap"]["set_item"]
     made = Namespace(f"{library.name}, differentiable (pass every array as an argument)", library.xp, functions)
+    for name, body in creation.BODIES.items():
+        setattr(made, name, either(functions[name], functools.partial(body, made)))
     for extension in ("linalg", "fft"):
         if (beneath := getattr(library.xp, extension, None)) is not None:
             setattr(made, extension, Namespace(f"{library.name}.{extension}, differentiable", beneath, table(extension, beneath)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ann.autodiff.rules.table import fit, fitted_list, plain, rule
+from ann.autodiff.rules.table import RULES, fit, fitted_list, plain, rule
 from ann.autodiff.tape import raw
 from backends import gaps as portable
 from backends import namespace
@@ -343,11 +343,13 @@ def _order(x: Array, axis: int, descending: bool) -> Array:
     return x.shape[axis] - 1 - xp.flip(xp.argsort(xp.flip(x, axis=axis), axis=axis, stable=True), axis=axis)
 
 
-@plain()
 def argsort(x: Array, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
     """The indices that sort x along an axis: integers, so nothing is differentiated."""
     x = raw(x)
     return namespace(x).argsort(x, axis=axis) if x.ndim == 0 else _order(x, axis, descending)
+
+
+RULES[""]["argsort"] = argsort  # of constants too: NumPy's own has no `descending`
 
 
 # ------------------------------------------------------------------------------------------------------------ unique values

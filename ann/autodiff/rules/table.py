@@ -12,6 +12,7 @@ Array = Any
 
 # {"": functions of the main namespace, "linalg": …, "fft": …, "gap": the gap functions}
 RULES: dict[str, dict[str, Callable[..., Any]]] = {"": {}, "linalg": {}, "fft": {}, "gap": {}}
+PLAIN: dict[str, dict[str, Callable[..., Any]]] = {"": {}, "linalg": {}, "fft": {}}  # the bodies in calls of the namespace, for what is differentiated
 
 
 def rule(body: Callable[..., Any] | None = None, *, into: str = "", joint: bool = False) -> Any:
@@ -26,10 +27,13 @@ def rule(body: Callable[..., Any] | None = None, *, into: str = "", joint: bool 
 
 
 def plain(into: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter a function that is written with other functions of the namespace, so that it needs no rule of its own."""
+    """Enter a function that is written with other functions of the namespace, so that it needs no rule of its own.
+
+    Of constants it is the library's own.
+    """
 
     def enter(f: Callable[..., Any]) -> Callable[..., Any]:
-        RULES[into][f.__name__] = f
+        PLAIN[into][f.__name__] = f
         return f
 
     return enter
