@@ -27,6 +27,12 @@ def exceptions(library: str) -> dict[str, str]:
     return {test: reason for name, test, reason in rows if name == library}
 
 
+def test_of(case: ElementTree.Element) -> str:
+    """array_api_tests/test_set_functions.py::TestIsin::test_isin, from "array_api_tests.test_set_functions.TestIsin" and "test_isin"."""
+    folder, file, *classes = case.get("classname", "").split(".")
+    return "::".join((f"{folder}/{file}.py", *classes, case.get("name", "")))
+
+
 def failures(module: str, options: argparse.Namespace, tests: list[str], examples: int) -> tuple[set[str], str]:
     """Those of the tests that fail on a module, and the summary line."""
     environment = {
@@ -43,7 +49,7 @@ def failures(module: str, options: argparse.Namespace, tests: list[str], example
         if not report.exists():
             sys.exit(output)
         cases = ElementTree.parse(report).iter("testcase")
-        failed = {f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}" for case in cases if case.find("failure") is not None or case.find("error") is not None}
+        failed = {test_of(case) for case in cases if case.find("failure") is not None or case.find("error") is not None}
     return failed, output.strip().splitlines()[-1]
 
 

@@ -30,6 +30,7 @@ STEPS = (
     "logical_xor", "nonzero", "not_equal", "result_type", "round", "searchsorted", "sign", "signbit", "trunc", "imag",
 )  # fmt: skip
 NAMED = {  # the tuples whose fields the standard names
+    "eig": namedtuple("EigResult", ("eigenvalues", "eigenvectors")),
     "eigh": namedtuple("EighResult", ("eigenvalues", "eigenvectors")),
     "qr": namedtuple("QRResult", ("Q", "R")),
     "slogdet": namedtuple("SlogdetResult", ("sign", "logabsdet")),
@@ -53,24 +54,25 @@ def differentiable_namespace(library: Library, cls: type[Traced]) -> Namespace:
             return type(y)(*parts) if hasattr(y, "_fields") else tuple(parts)
         return cls(y, CONSTANT) if not isinstance(y, Traced) and hasattr(y, "dtype") and hasattr(y, "shape") else y
 
-    def through(f: Callable[..., Any]) -> Callable[..., Any]:
+    def through(name: str, f: Callable[..., Any]) -> Callable[..., Any]:
         """f on the values beneath; its result is a constant."""
 
         @functools.wraps(f)
         def constant(*args: Any, **kwargs: Any) -> Any:
-            return wrap(f(*map(_peeled, args), **{key: _peeled(value) for key, value in kwargs.items()}))
+            y = wrap(f(*map(_peeled, args), **{key: _peeled(value) for key, value in kwargs.items()}))
+            return NAMED[name](*y) if name in NAMED else y
 
         return constant
 
-    def constants_only(f: Callable[..., Any]) -> Callable[..., Any]:
+    def constants_only(name: str, f: Callable[..., Any]) -> Callable[..., Any]:
         """f on the values beneath, of which none may depend on a differentiated input: its gradient would be lost."""
-        passed = through(f)
+        passed = through(name, f)
 
         @functools.wraps(f)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             if _depends((args, tuple(kwargs.values()))):
                 raise TypeError(
-                    f"{f.__name__}: an argument depends on a differentiated input (at {users_line()[0]}), and this function has no derivative here. "
+                    f"{name}: an argument depends on a differentiated input (at {users_line()[0]}), and this function has no derivative here. "
                     "ann.stop_gradient(x) makes it a constant."
                 )
             return passed(*args, **kwargs)
@@ -81,9 +83,9 @@ def differentiable_namespace(library: Library, cls: type[Traced]) -> Namespace:
         rules = {name: _signed(f, getattr(beneath, name), wrap) for name, f in RULES[part].items() if hasattr(beneath, name)}
         steps = {"": (*STEPS, *CREATION), "linalg": ("matrix_rank",), "fft": ()}[part]
         others = {"": VALUED, "linalg": COMPLEX, "fft": [name for name in dir(beneath) if not name.startswith("_")]}[part]
-        passing = {name: through(getattr(beneath, name)) for name in steps if hasattr(beneath, name)}
-        plain = {name: either(through(getattr(beneath, name)), f) for name, f in PLAIN[part].items() if hasattr(beneath, name)}
-        return passing | {name: constants_only(f) for name in others if callable(f := getattr(beneath, name, None))} | plain | rules
+        passing = {name: through(name, getattr(beneath, name)) for name in steps if hasattr(beneath, name)}
+        plain = {name: either(through(name, getattr(beneath, name)), f) for name, f in PLAIN[part].items() if hasattr(beneath, name)}
+        return passing | {name: constants_only(name, f) for name in others if callable(f := getattr(beneath, name, None))} | plain | rules
 
     def either(constant: Callable[..., Any], body: Callable[..., Any]) -> Callable[..., Any]:
         """The library's function for constants, the body where an argument depends on a differentiated input."""
@@ -95,7 +97,7 @@ def differentiable_namespace(library: Library, cls: type[Traced]) -> Namespace:
         return function
 
     functions = table("", library.xp)
-    functions |= {name: through(getattr(library.xp, name)) for name in ("finfo", "iinfo", "can_cast")}  # arrays are asked too
+    functions |= {name: through(name, getattr(library.xp, name)) for name in ("finfo", "iinfo", "can_cast")}  # arrays are asked too
     functions["asarray"] = functools.partial(_asarray, library, cls)
     functions["to_device"] = RULES["gap"]["to_device"]
     functions["get_item"], functions["set_item"] = RULES["gap"]["get_item"], RULES["gap"]["set_item"]

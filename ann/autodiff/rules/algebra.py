@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from ann.autodiff.rules.table import RULES, fit, fitted, plain, rule
+from ann.autodiff.tape import raw
 from backends import gaps as portable
 from backends import namespace
 from backends.gaps import device
@@ -316,7 +317,7 @@ def qr(x: Array, *, mode: str = "reduced") -> Any:
 def pinv(x: Array, *, rtol: Any = None) -> Any:
     """y = x⁺    dx = −yᵀ·dy·yᵀ + (I − x·y)·dyᵀ… by Golub & Pereyra 1973, for constant rank"""
     xp = namespace(x)
-    y = xp.linalg.pinv(x) if rtol is None else xp.linalg.pinv(x, rtol=rtol)
+    y = xp.linalg.pinv(x) if rtol is None else xp.linalg.pinv(x, rtol=raw(rtol))
 
     def back(dy: Array) -> Array:
         a, p, g = x, y, dy
