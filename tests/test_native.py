@@ -346,29 +346,33 @@ def test_parts_cover_a_product_once():
 # workers
 
 
-def program(pool, lists, patches=(), planned=(0, 0, 0, 0), slots=()):
-    """(what runs, what must be kept) of a program for workers.Run."""
-    arrays = [np.array([word for pair in pairs for word in pair] + [0], np.int64) for pairs in lists]
+def program(pool, phases, patches=(), planned=(0, 0, 0, 0), slots=()):
+    """(what runs, what must be kept) of a program for workers.Run: phases of tasks of (kernel, table)."""
+    lists = [[np.array([word for pair in task for word in pair] + [0], np.int64) for task in tasks] for tasks in phases]
+    rows = np.zeros((len(phases) + 1, workers.TASK + pool.count), np.int64)
+    for row, tasks in zip(rows, lists, strict=False):
+        row[: workers.TASK + len(tasks)] = len(tasks), (1 << 32) - (1 << len(tasks)), *(task.ctypes.data for task in tasks)
     triples = np.array(list(patches) or [(0, 0, 0)], np.int64)
-    rows = np.array(list(slots) or [(0,) * workers.SLOT_WORDS], np.int64)
-    words = [pool.shared, len(lists), *planned, len(patches), triples.ctypes.data, len(slots), rows.ctypes.data]
-    table = np.array([*words, *workers.python_words(len(lists) == 1), *(a.ctypes.data for a in arrays)], np.int64)
-    return workers.entry(table), [*arrays, triples, rows]
+    slot = np.array(list(slots) or [(0,) * workers.SLOT_WORDS], np.int64)
+    words = [pool.shared, pool.count, *planned, len(patches), triples.ctypes.data, len(slots), slot.ctypes.data]
+    table = np.array([*words, *workers.python_words(pool.count == 1), rows.ctypes.data if pool.count > 1 else lists[0][0].ctypes.data], np.int64)
+    return workers.entry(table), [*lists, rows, triples, slot]
 
 
 def counting(count, rounds, pool):
-    """Each thread adds the neighbour's number to its own, in rounds between barriers: wrong where one runs ahead."""
-    barrier, add = compiler.addresses([workers.Barrier(), Loop((Operand("int64", "1"), Operand("int64", "1"), Operand("int64", "1")), (("load", "int64", 0), ("load", "int64", 1), ("add", "int64", 0, 1)), ((2, 2, None),))])
+    """Each task adds the neighbour's number to its own, in phases: wrong where one runs ahead; every fifth phase is one task."""
+    add = compiler.addresses([Loop((Operand("int64", "1"), Operand("int64", "1"), Operand("int64", "1")), (("load", "int64", 0), ("load", "int64", 1), ("add", "int64", 0, 1)), ((2, 2, None),))])[0]
     state = np.zeros((rounds + 1, count), np.int64)
     state[0] = np.arange(1, count + 1)
-    kept, lists = [np.array([pool.shared, count], np.int64)], []
-    for t in range(count):
-        lists.append([])
-        for r in range(rounds):
+    kept, phases = [], []
+    for r in range(rounds):
+        tasks = []
+        for t in range(count):
             at = [state[r, t:].ctypes.data, state[r, (t + 1) % count :].ctypes.data, state[r + 1, t:].ctypes.data]
             kept.append(np.array([*at, 1], np.int64))
-            lists[t] += [(add, kept[-1].ctypes.data), (barrier, kept[0].ctypes.data)]
-    run, more = program(pool, lists)
+            tasks.append([(add, kept[-1].ctypes.data)])
+        phases.append(tasks if r % 5 else [[entry for task in tasks for entry in task]])
+    run, more = program(pool, phases)
     true = state.copy()
     for r in range(rounds):
         true[r + 1] = true[r] + np.roll(true[r], -1)
@@ -419,7 +423,7 @@ def test_a_child_process_has_workers_of_its_own():
 def test_arrays_are_bound_by_their_address():
     add = compiler.addresses([Loop((Operand("int64", "1"), Operand("int64", "1")), (("load", "int64", 0), ("add", "int64", 0, 0)), ((1, 1, None),))])[0]
     table = np.array([0, 0, 3], np.int64)
-    run, _kept = program(workers.pool(1), [[(add, table.ctypes.data)]], [(table.ctypes.data, 0, 8), (table.ctypes.data + 8, 1, 0)])
+    run, _kept = program(workers.pool(1), [[[(add, table.ctypes.data)]]], [(table.ctypes.data, 0, 8), (table.ctypes.data + 8, 1, 0)])
     for _ in range(2):
         x, y = np.arange(4), np.zeros(3, np.int64)
         assert workers.pool(1).run(run, [x, y]) is workers.DONE
@@ -432,7 +436,7 @@ def test_a_program_is_not_run_when_the_blas_has_other_threads_than_planned():
         pytest.skip("this BLAS does not tell its threads")
     before = b.threads
     for planned in (before, before + 1):
-        run, _kept = program(workers.pool(1), [[]], planned=(planned, *workers.blas_words(b)[1:]))
+        run, _kept = program(workers.pool(1), [[[]]], planned=(planned, *workers.blas_words(b)[1:]))
         assert workers.pool(1).run(run, []) is (workers.DONE if planned == before else workers.OTHER_THREADS)
         assert b.threads == before
 
@@ -440,7 +444,7 @@ def test_a_program_is_not_run_when_the_blas_has_other_threads_than_planned():
 def test_arrays_that_are_not_as_their_slots_say_are_refused():
     whole = np.zeros(10)
     slots = [(id(np.dtype("float64")), 0x501, 40, 1, 0), (id(np.dtype("float64")), 0x101, 40, 0, 0)]  # the first is donated: writeable, alone
-    run, _kept = program(workers.pool(1), [[]], slots=slots)
+    run, _kept = program(workers.pool(1), [[[]]], slots=slots)
     frozen = np.zeros(5)
     frozen.flags.writeable = False
     good = whole[:5], whole[5:]

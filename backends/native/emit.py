@@ -281,6 +281,11 @@ class Function:
             return x
         return self.emit(f"atomicrmw {what} {pointer}, {x} seq_cst", "int64")
 
+    def swap(self, pointer: Value, old: Value, new: Value) -> Value:
+        """Whether there was `old` where now there is `new`."""
+        pair = self.emit(f"cmpxchg {pointer}, {old}, {new} seq_cst seq_cst", "int64")
+        return self.emit(f"extractvalue {{ i64, i1 }} {pair.text}, 1", "bool")
+
     # control
 
     def label(self, name: str) -> None:

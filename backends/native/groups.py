@@ -464,8 +464,19 @@ def reduction(self: Grouping, i: Instruction) -> None:
         """Whether the fastest axis is among those reduced, though the others are not all behind one another."""
         return len(axes) == len(g.shape) and bool(reduced) and reduced[-1] == whole[-1]
 
+    def target(g: Group, axes: Axes) -> Axes:
+        """The strides of the result where it is a sink."""
+        place = dict(zip(whole, axes, strict=True))
+        strides, step = [0] * len(g.shape), 1
+        for p in reversed(kept):
+            strides[place[p]] = step
+            step *= shape[p]
+        return tuple(strides)
+
     def limit(g: Group, axes: Axes, loads: list[Any]) -> bool:
         row = rowwise(g, axes, loads)
+        if row is None and not g.fits(target(g, axes)):
+            return False
         if row is None and last(g, axes):
             row = len(g.shape) - 1
         return row is None or g.row in (row, None)
@@ -480,12 +491,8 @@ def reduction(self: Grouping, i: Instruction) -> None:
         if last(g, axes):
             g.row = len(g.shape) - 1
             node = g.add(i.name, dtype, node)
-        place = dict(zip(whole, axes, strict=True))
-        strides, step = [0] * len(g.shape), 1
-        for p in reversed(kept):
-            strides[place[p]] = step
-            step *= shape[p]
-        use = Use(out, dtype, 0, tuple(strides), None, i.name, frozenset(place[p] for p in reduced))
+        shared = frozenset(a for p, a in zip(whole, axes, strict=True) if p in reduced)
+        use = Use(out, dtype, 0, target(g, axes), None, i.name, shared)
         g.sinks.append((g.use(use), node))
 
     self.own(out)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from backends.native import convolution, gemm, winograd, workers
+from backends.native import convolution, gemm, winograd
 from backends.native.blas import Blas
 from backends.native.convolution import Convolve, ConvolveWeights
 from backends.native.emit import SIZE
@@ -61,12 +61,12 @@ class Entry:
 
 
 class Plan:
-    """lists: for each thread its entries; a Barrier's entry has no words."""
+    """phases: for each thread its entries, between one barrier and the next."""
 
     def __init__(self, program: Program, blas: Blas, threads: int, worth: int = WORTH):
         self.program, self.blas, self.threads, self.worth = program, blas, threads, worth
         self.grouping = Grouping(program)
-        self.lists: list[list[Entry]] = [[] for _ in range(threads)]
+        self.phases: list[list[list[Entry]]] = [[[] for _ in range(threads)]]
         self.since: list[list[Box]] = [[] for _ in range(threads)]  # what each thread has touched since the last barrier
         self.arena, self.scratch = 0, [0] * threads
         self.flagged = False
@@ -205,13 +205,12 @@ class Plan:
                 self.barrier()
                 break
         for t, entries in enumerate(parts):
-            self.lists[t] += entries
+            self.phases[-1][t] += entries
             self.since[t] += [box for entry in entries for box in entry.boxes]
 
     def barrier(self) -> None:
-        for t in range(self.threads):
-            self.lists[t].append(Entry(workers.Barrier(), [], []))
-            self.since[t] = []
+        self.phases.append([[] for _ in range(self.threads)])
+        self.since = [[] for _ in range(self.threads)]
 
     def alone(self, entries: list[Entry]) -> list[list[Entry]]:
         return [entries, *([] for _ in range(self.threads - 1))]

@@ -39,12 +39,16 @@ class NativeRun:
     def prepare(self) -> None:
         """Plan for the threads that the BLAS and the affinity allow, and lay out memory and tables."""
         plan = Plan(self.program, self.blas, self.count or threads(), self.worth)
-        self.threads = plan.threads if any(plan.lists[1:]) else 1
+        phases = [[entries for entries in phase if entries] for phase in plan.phases if any(phase)]
+        alone = all(len(phase) == 1 for phase in phases)
+        if alone:
+            phases = [[[entry for phase in phases for entry in phase[0]]]]
+        self.threads = 1 if alone else plan.threads
         self.pool = workers.pool(self.threads)
-        entries = [entry for one in plan.lists for entry in one]
+        entries = [entry for phase in phases for one in phase for entry in one]
         kernels = list(dict.fromkeys(entry.kernel for entry in entries))
         code = dict(zip(kernels, addresses(kernels), strict=True))
-        self.kernels, self.steps = len(kernels), [len(one) for one in plan.lists]
+        self.kernels, self.steps, self.phases = len(kernels), len(entries), len(phases)
         memory = np.zeros(plan.arena + LINE + sum(plan.scratch) + LINE, np.uint8)
         start = -_address(memory) % LINE
         self.flag = memory[start + plan.arena :][:1] if plan.flagged else None
@@ -56,7 +60,7 @@ class NativeRun:
         words: list[int] = []
         lists: list[list[tuple[int, int]]] = []
         patches: list[tuple[int, int, int]] = []  # (place among the words, slot, offset)
-        for one in plan.lists[: self.threads]:
+        for one in [entries for phase in phases for entries in phase]:
             lists.append([])
             for entry in one:
                 lists[-1].append((code[entry.kernel], len(words)))
@@ -67,11 +71,14 @@ class NativeRun:
                             patches.append((len(words), home.place, offset))
                         word = offset + (starts["scratch", home.place] if home.kind == "scratch" else starts[home.kind] + home.place)
                     words.append(word)
-                if isinstance(entry.kernel, workers.Barrier):
-                    words += [self.pool.shared, self.threads]
         table = np.array(words or [0], np.int64)
         place = _address(table)
         flat = [np.array([x for kernel, word in one for x in (kernel, place + 8 * word)] + [0], np.int64) for one in lists]
+        rows, k = np.zeros((len(phases) + 1, workers.TASK + self.threads), np.int64), 0
+        for row, phase in zip(rows, phases, strict=False):
+            row[: workers.TASK] = len(phase), (1 << workers.TASKS) - (1 << len(phase))
+            row[workers.TASK : workers.TASK + len(phase)] = [_address(one) for one in flat[k : k + len(phase)]]
+            k += len(phase)
         bound = np.array([(place + 8 * word, slot, offset) for word, slot, offset in patches] or [(0, 0, 0)], np.int64)
         given = set(self.donated.values())
         self.dtypes = [np.dtype(self.program.values[r].dtype) for r in self.program.inputs]
@@ -81,8 +88,8 @@ class NativeRun:
         ]
         slot = np.array(slots or [(0,) * workers.SLOT_WORDS], np.int64)
         words = [self.pool.shared, self.threads, *workers.blas_words(self.blas), len(patches), _address(bound), len(slots), _address(slot)]
-        head = np.array([*words, *workers.python_words(self.brief), *map(_address, flat)], np.int64)
-        self.kept = [memory, table, bound, slot, *flat, plan.grouping.constants]  # what the tables point to
+        head = np.array([*words, *workers.python_words(self.brief), _address(flat[0]) if alone else _address(rows)], np.int64)
+        self.kept = [memory, table, rows, bound, slot, *flat, plan.grouping.constants]  # what the tables point to
         self.step = workers.entry(head)
         self.fresh = [(plan.grouping.shapes[r], np.dtype(plan.grouping.dtypes[r])) for r in plan.fresh]
         self.results = plan.results  # for each output its place among the arrays, or what it is
@@ -127,7 +134,7 @@ class NativeRun:
 
     def explain(self) -> str:
         threads = f"{self.threads} threads" if self.threads > 1 else "1 thread"
-        return f"native: {len(self.program.body)} instructions as {self.steps[0]} kernels ({self.kernels} different) around the BLAS, {threads}"
+        return f"native: {len(self.program.body)} instructions as {self.steps} kernels ({self.kernels} different) in {self.phases} phases, {threads}"
 
 
 def _address(array: Any) -> int:

@@ -1,10 +1,10 @@
-"""Our own threads: a program is a list of kernels for each of them, walked in step.
+"""Our own threads: a program is a row of phases, each of tasks that do not touch one another; threads take tasks as they come.
 
-    pool(n).run(program)        program: the address of a table, see `Run`
+    pool(n).run(program, arrays)        program: the function that `entry` makes of its words, see `Run`
 
-One worker serves a pool for as long as the process lives: it waits for the next program (spinning a millisecond, then asleep), walks its own
-list and waits again. Its code is never freed, and what it is given to do is addresses in tables. The list of thread 0 is walked by the
-thread that calls. A barrier is a kernel like any other.
+A task is a list of kernels. The thread that calls takes part, and what a worker has not begun, because another process has its core, the caller does
+itself: it waits for tasks under way alone. The thread that ends the last task of a phase opens the next one. Workers live as long as the process;
+they wait for a phase (spinning a millisecond, then asleep), and touch nothing of a program before they hold a task of it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,14 @@ from backends.native.blas import Blas
 from backends.native.emit import Function, Value, Variable
 
 SPIN = 1_000_000  # nanoseconds that a worker waits awake
-PAUSES = 2000  # of a barrier, before the thread yields its core
+PAUSES = 2000  # before a waiting thread yields its core
+TASKS = 32  # in a phase, at most
 
-# words of what the threads of a pool share, on cache lines of their own
-GENERATION, PROGRAM, SLEEPERS, ARRIVED, PHASE, MUTEX, CONDITION, WORDS = 0, 8, 16, 24, 32, 40, 48, 64
+# words of what the threads of a pool share, on cache lines of their own. CLAIM: in its lower half a bit for each task, 1 once it is taken, in its
+# upper half how many phases there have been; PHASE, the phase; LEFT, the tasks of it that are not done; FINISHED, whether all phases are; CORE, where the
+# caller runs; CLASH, whether a worker found itself there
+CLAIM, PHASE, LEFT, FINISHED, GENERATION, SLEEPERS, CORE, CLASH, MUTEX, CONDITION, SHARED_WORDS = 0, 8, 16, 24, 32, 40, 41, 42, 48, 56, 64
+COUNT, MASK, TASK = range(3)  # words of a phase: its tasks, the bits that are no tasks, lists; 0 tasks after the last phase
 
 
 def pause(f: Function) -> None:
@@ -42,31 +46,6 @@ def word(f: Function, shared: Value, i: int) -> Value:
     return f.at(shared, i, "int64")
 
 
-def barrier(f: Function, shared: Value, count: Value) -> None:
-    """Nobody leaves before all have come."""
-    phase = f.atomic("load", word(f, shared, PHASE))
-    with f.when(f.atomic("add", word(f, shared, ARRIVED), 1).eq(count - 1)):
-        f.atomic("store", word(f, shared, ARRIVED), 0)
-        f.atomic("store", word(f, shared, PHASE), phase + 1)
-    with f.forever() as leave:
-        with f.loop(0, PAUSES):
-            leave(f.atomic("load", word(f, shared, PHASE)).ne(phase))
-            pause(f)
-        leave(f.atomic("load", word(f, shared, PHASE)).ne(phase))
-        f.call("sched_yield", [], "int32")
-
-
-@dataclass(frozen=True)
-class Barrier:
-    """void(table): one within a program.      table: what the threads share, their number."""
-
-    def function(self, name: str) -> Function:
-        f = Function(name, ["ptr"])
-        barrier(f, f.pointer(f.word(0)), f.word(1))
-        f.done()
-        return f
-
-
 def walk(f: Function, list_: Value) -> None:
     """The kernels of a list: pairs of a function and its table, closed by 0."""
     place = Variable(f, "int64")
@@ -79,45 +58,92 @@ def walk(f: Function, list_: Value) -> None:
         place.set(place.get() + 16)
 
 
+def take_part(f: Function, shared: Value, number: Value, size: Value) -> None:
+    """Do tasks until none is left to take: that of one's own number first, whose data are near. size: bytes of a phase."""
+    claim, left = word(f, shared, CLAIM), word(f, shared, LEFT)
+    with f.forever() as leave:
+        seen = f.atomic("load", claim)
+        free = ~seen & (1 << TASKS) - 1
+        leave(free.eq(0))
+        own = f.constant(1, "int64") << number
+        bit = f.select((free & own).ne(0), own, free & -free)
+        with f.when(f.swap(claim, seen, seen | bit)):
+            if sys.platform == "linux":
+                core, own_core = word(f, shared, CORE), f.cast(f.call("sched_getcpu", [], "int32"), "int64")
+                f.store(f.select(number.eq(0), core, word(f, shared, CLASH)), 0, f.select(number.eq(0), own_core, f.cast(own_core.eq(f.load(core, 0, "int64")), "int64")))
+            phase = f.load(word(f, shared, PHASE), 0, "int64")
+            place = f.call("llvm.cttz.i64", [bit, f.constant(False, "bool")], "int64")
+            walk(f, f.load(f.pointer(phase), place + TASK, "int64"))
+            with f.when(f.atomic("add", left, -1).eq(1)):
+                open_phase(f, shared, phase + size, size)
+
+
+def open_phase(f: Function, shared: Value, first: Value, size: Value) -> None:
+    """Let the threads have this phase, when phases of one task before it are done; or say that all is finished."""
+    phase = Variable(f, "int64")
+    phase.set(first)
+    with f.forever() as leave:
+        here = f.pointer(phase.get())
+        leave(f.load(here, COUNT, "int64").ne(1))
+        walk(f, f.load(here, TASK, "int64"))
+        phase.set(phase.get() + size)
+    count, mask = (f.load(f.pointer(phase.get()), i, "int64") for i in (COUNT, MASK))
+    with f.when(count.eq(0)):
+        f.atomic("store", word(f, shared, FINISHED), 1)
+    with f.when(count.ne(0)):
+        claim = word(f, shared, CLAIM)
+        f.store(word(f, shared, PHASE), 0, phase.get())
+        f.atomic("store", word(f, shared, LEFT), count)
+        f.atomic("store", claim, (f.atomic("load", claim) >> TASKS) + 1 << TASKS | mask)
+        with f.when(f.atomic("load", word(f, shared, SLEEPERS)).gt(0)):
+            mutex, condition = word(f, shared, MUTEX), word(f, shared, CONDITION)
+            f.call("pthread_mutex_lock", [mutex], "int32")
+            f.atomic("add", word(f, shared, GENERATION), 1)
+            f.call("pthread_cond_broadcast", [condition], "int32")
+            f.call("pthread_mutex_unlock", [mutex], "int32")
+
+
 @dataclass(frozen=True)
 class Worker:
-    """void(table): serve forever.      table: what the threads share, the number of this thread, how many there are."""
+    """void(table): serve forever.      table: what the threads share, the number of this thread, bytes of a phase."""
 
     def function(self, name: str) -> Function:
         f = Function(name, ["ptr"])
-        shared, number, count = f.pointer(f.word(0)), f.word(1), f.word(2)
-        generation, sleepers = word(f, shared, GENERATION), word(f, shared, SLEEPERS)
+        shared, number, size = f.pointer(f.word(0)), f.word(1), f.word(2)
+        claim, generation, sleepers = (word(f, shared, i) for i in (CLAIM, GENERATION, SLEEPERS))
         mutex, condition = word(f, shared, MUTEX), word(f, shared, CONDITION)
-        seen, clock = Variable(f, "int64"), f.slot("int64", count=2)
-        seen.set(f.constant(0, "int64"))
+        clock, until = f.slot("int64", count=2), Variable(f, "int64")
 
         def now() -> Value:
             f.call("clock_gettime", [f.constant(1, "int32"), clock], "int32")  # CLOCK_MONOTONIC, of Linux
             return f.load(clock, 0, "int64") * 1_000_000_000 + f.load(clock, 1, "int64")
 
+        def open_() -> Value:
+            return (~f.atomic("load", claim) & (1 << TASKS) - 1).ne(0)
+
         with f.forever():
-            until = now() + SPIN
+            until.set(now() + SPIN)
             with f.forever() as leave:
                 with f.loop(0, 64):
-                    leave(f.atomic("load", generation).ne(seen.get()))
+                    leave(open_())
                     pause(f)
-                with f.when(now().gt(until)):
+                with f.when(now().gt(until.get())):
                     f.call("pthread_mutex_lock", [mutex], "int32")
+                    seen = f.atomic("load", generation)
                     f.atomic("add", sleepers, 1)
                     with f.forever() as wake:
-                        wake(f.atomic("load", generation).ne(seen.get()))
+                        wake(open_() | f.atomic("load", generation).ne(seen))
                         f.call("pthread_cond_wait", [condition, mutex], "int32")
                     f.atomic("add", sleepers, -1)
                     f.call("pthread_mutex_unlock", [mutex], "int32")
-            seen.set(f.atomic("load", generation))
-            walk(f, f.load(f.pointer(f.atomic("load", word(f, shared, PROGRAM))), number + LISTS, "int64"))
-            barrier(f, shared, count)  # after it the program may be gone
+                    until.set(now() + SPIN)
+            take_part(f, shared, number, size)
         f.line("unreachable")
         return f
 
 
 # words of a program, and of one of its slots
-SHARED, THREADS, PLANNED, GETTER, SETTER, HELD, PATCHES, PATCH, SLOTS, SLOT, ARRAY, SAVE, RESTORE, INCREF, SAYS, LISTS = (*range(15), 17)
+SHARED, THREADS, PLANNED, GETTER, SETTER, HELD, PATCHES, PATCH, SLOTS, SLOT, ARRAY, SAVE, RESTORE, INCREF, SAYS, FIRST = (*range(15), 17)
 DTYPE, FLAGS, BYTES, DONATED, LAST, SLOT_WORDS = range(6)
 DONE, OTHER_THREADS, UNFIT = None, False, True  # what a run says
 
@@ -131,7 +157,7 @@ class Run:
     is held at 1 by SETTER while any program runs (how many do, stands in HELD); PATCHES triples from PATCH on: an address, which receives (data of array `slot`) + offset; SLOTS from SLOT on:
     the dtype object of an array, FLAGS that it must have, its BYTES, whether it is DONATED and so must not overlap another, where it lay LAST; ARRAY,
     the class of arrays; SAVE and RESTORE of the thread state (0: other Python threads wait, which is cheaper for a short program); INCREF; what it SAYS,
-    two objects beside None, which is behind them; from LISTS on the lists of each thread.
+    three objects; FIRST, its first phase, or where there is one thread its list.
     """
 
     head: int  # bytes of a Python object before what is its own
@@ -182,17 +208,22 @@ class Run:
             with f.when(planned.gt(1)):
                 f.atomic("add", held, 1)
                 f.call(f.pointer(setter).text, [f.constant(1, "int32")], None)
+            first = f.load(program, FIRST, "int64")
+            with f.when(threads.eq(1)):
+                walk(f, first)
             with f.when(threads.gt(1)):
-                f.atomic("store", word(f, shared, PROGRAM), f.emit(f"ptrtoint {program} to i64", "int64"))
-                f.atomic("add", word(f, shared, GENERATION), 1)
-                with f.when(f.atomic("load", word(f, shared, SLEEPERS)).gt(0)):
-                    mutex, condition = word(f, shared, MUTEX), word(f, shared, CONDITION)
-                    f.call("pthread_mutex_lock", [mutex], "int32")
-                    f.call("pthread_cond_broadcast", [condition], "int32")
-                    f.call("pthread_mutex_unlock", [mutex], "int32")
-            walk(f, f.load(program, LISTS, "int64"))
-            with f.when(threads.gt(1)):
-                barrier(f, shared, threads)
+                size, finished = (threads + TASK) * 8, word(f, shared, FINISHED)
+                f.atomic("store", finished, 0)
+                open_phase(f, shared, first, size)
+                with f.forever() as leave:
+                    take_part(f, shared, f.constant(0, "int64"), size)
+                    with f.loop(0, PAUSES):
+                        leave(f.atomic("load", finished).ne(0))
+                        again = (~f.atomic("load", word(f, shared, CLAIM)) & (1 << TASKS) - 1).ne(0)
+                        pause(f)
+                        with f.when(again):
+                            take_part(f, shared, f.constant(0, "int64"), size)
+                    f.call("sched_yield", [], "int32")
             with f.when(planned.gt(1)), f.when(f.atomic("add", held, -1).eq(1)):
                 f.call(f.pointer(setter).text, [f.cast(planned, "int32")], None)
             with f.when(save.ne(0)):
@@ -236,16 +267,17 @@ class Pool:
 
     def __init__(self, count: int):
         self.count = count
-        self.memory = (ctypes.c_int64 * (WORDS + 8))()  # never freed: the tables of programs point to it
+        self.memory = (ctypes.c_int64 * (SHARED_WORDS + 8))()  # never freed: the tables of programs point to it
         self.shared = -(-ctypes.addressof(self.memory) // 64) * 64
-        self.sleepers = ctypes.c_int64.from_address(self.shared + 8 * SLEEPERS)
-        self.tables = [(ctypes.c_int64 * 3)(self.shared, number, count) for number in range(count)]
+        self.sleepers, self.clash = (ctypes.c_int64.from_address(self.shared + 8 * i) for i in (SLEEPERS, CLASH))
+        self.tables = [(ctypes.c_int64 * 3)(self.shared, number, 8 * (count + TASK)) for number in range(count)]
         (self.worker,) = compiler.addresses([Worker()])
         self.reset()
 
     def reset(self) -> None:
         """As if it had never run: also in a child process, which has the memory but none of the threads."""
         ctypes.memset(self.memory, 0, ctypes.sizeof(self.memory))
+        ctypes.c_int64.from_address(self.shared + 8 * CLAIM).value = (1 << TASKS) - 1  # nothing to take
         self.lock = threading.Lock()
         self.threads: list[threading.Thread] = []
 
@@ -264,12 +296,13 @@ class Pool:
             if self.count > 1:
                 if not self.threads:
                     self.start()
-                if self.sleepers.value:
+                if self.sleepers.value or self.clash.value:
                     self.place()
             return program(objects)
 
     def place(self) -> None:
-        """Sleeping workers wake up elsewhere than on the caller's core, where the system likes to put them and where both would spin."""
+        """Workers go elsewhere than on the caller's core, where the system likes to wake them and where both would spin."""
+        self.clash.value = 0
         if sys.platform != "linux":
             return
         cores = sorted(os.sched_getaffinity(0))
