@@ -10,6 +10,7 @@ from backends.stream import Stream
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # the everyday names, for readers and type checkers; below, each is imported when it is first asked for
+    from ann import callbacks, constraints, datasets, estimators, initializers, losses, metrics, optimizers, plot, regularizers, schedules
     from ann.autodiff import (
         check_gradients,
         checkpoint,
@@ -62,4 +63,5 @@ else:
             "backends": "jit",
         },
         stars=("ann.functions", "ann.layers"),
+        modules="callbacks constraints datasets estimators initializers losses metrics optimizers plot regularizers schedules",
     )

@@ -756,6 +756,10 @@ class ReadOnly(dict):  # type: ignore[type-arg]
 
     __setitem__ = __delitem__ = update = pop = popitem = clear = setdefault = __ior__ = _refuse  # type: ignore[assignment]
 
+    def __reduce__(self) -> Any:
+        """A pickle or a deep copy is a plain dict, to change and to hand back: model.params = tree."""
+        return dict, (dict(self),)
+
 
 def _read_only(values: Tree, name: str) -> Tree:
     if isinstance(values, dict):

@@ -1,6 +1,8 @@
 """The public API as it is promised: its scripts run as written, its errors read as written, its rules hold; on every backend."""
 
+import copy
 import inspect
+import pickle
 import re
 import runpy
 import sys
@@ -458,6 +460,8 @@ def test_scores_answer_like_a_tuple_and_by_name():
     s = m.evaluate(X, Y)
     loss, accuracy = s
     assert s == (loss, accuracy) and s["accuracy"] == s.accuracy == s[1] == accuracy and dict(s) == {"loss": loss, "accuracy": accuracy}
+    again = pickle.loads(pickle.dumps(s))
+    assert again == copy.deepcopy(s) == s and again.accuracy == accuracy
     with pytest.raises(AttributeError, match="there are loss, accuracy"):
         s.acc
     with pytest.raises(KeyError, match="there are loss, accuracy"):

@@ -93,11 +93,23 @@ def test_every_everyday_name_is_imported_when_it_is_asked_for(package):
         names = home.__all__ if line.names[0].name == "*" else [alias.name for alias in line.names]
         assert all(getattr(module, name) is getattr(home, name) for name in names), line.module
         listed |= set(names)
-    modules = {path.stem for path in (ROOT / package).iterdir()} | {"TYPE_CHECKING", "lazily"}
+    modules = {path.stem for path in (ROOT / package).iterdir()}
     here = {alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names} | {"host"}
     assert set(dir(module)) <= listed | modules | here
     with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'Densee'" + ("; did you mean 'Dense'" if package == "ann" else "")):
         module.Densee
+
+
+def test_a_star_brings_names_and_no_modules():
+    """`model`, `names` and `files` of a script stay the script's; dir() and type checkers show the modules that a user is to find."""
+    here = {}
+    exec("from ann import *", here)
+    import ann
+
+    modules = {name for name in dir(ann) if name not in here}
+    assert {"callbacks", "datasets", "estimators", "losses", "metrics", "plot", "schedules"} <= modules
+    assert {"Dense", "Model", "grad", "softmax", "Stream", "namespace", "tree"} <= set(here)
+    assert not {"model", "names", "files", "training", "TYPE_CHECKING", "lazily"} & (set(here) | set(dir(ann)))
 
 
 def test_importing_ann_is_importing_backends():

@@ -19,6 +19,10 @@ class Scores(tuple):  # type: ignore[type-arg]
         made._names = tuple(values)
         return made
 
+    def __getnewargs__(self) -> tuple[dict[str, float]]:
+        """For pickle and copy."""
+        return (dict(self),)
+
     def keys(self) -> tuple[str, ...]:
         return self._names
 
