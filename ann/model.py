@@ -19,6 +19,7 @@ from ann.autodiff import grad
 from ann.callbacks import History
 from ann.layers.graph import Node, graph
 from ann.layers.layer import Input, Layer, _Run, as_layer, build, walk
+from ann.metrics import get as get_metric
 from ann.training import data
 from ann.training.backprop import Backprop, backpropagate
 from ann.training.loop import Loop, check_callbacks
@@ -162,6 +163,9 @@ class Model:
         }
         for one in tree.leaves(loss):
             losses.get(one)
+        for metric in tree.leaves(self._compiled["metrics"]):
+            if metric is not None:
+                get_metric(metric)
         if self.built:
             self._prepare()
 
@@ -220,7 +224,7 @@ class Model:
         as they come (batch_size and shuffle do not apply), made ready by a thread; what can begin anew does so each epoch, a
         generator serves one epoch, or with steps_per_epoch as many as it lasts.
         validation_data: (x, y), (x, y, sample_weight) or an iterable of batches; validation_split: the share of the rows at the
-        end to hold out. Weights: one a row, or a dict or tuple for several outputs.
+        end to hold out, if there are no validation_data. Weights: one a row, or a dict or tuple for several outputs.
         Ctrl-C leaves the model as after the last whole step. FloatingPointError when the loss is not finite: the parameters are
         then those of the last finite reading.
         """
@@ -239,10 +243,14 @@ class Model:
                 raise ValueError("fit: steps_per_epoch is for an iterable of batches; with arrays an epoch is all rows")
             parts = self._parts(x, y, sample_weight, class_weight)
             n = data.length(parts[0], "x")
+            if validation_data is not None:
+                validation_split = 0.0  # as in Keras
             if validation_split:
                 if not 0 < validation_split < 1:
                     raise ValueError(f"fit: validation_split is a share between 0 and 1, {validation_split!r} came")
                 kept = n - int(n * validation_split)
+                if kept == n:
+                    raise ValueError(f"fit: validation_split={validation_split!r} of {n} rows is none")
                 held_out, parts, n = [data.cut(part, kept, n) for part in parts], tuple(data.cut(part, 0, kept) for part in parts), kept
             if n == 0:
                 raise ValueError("fit: x has no rows")
@@ -329,7 +337,10 @@ class Model:
 
     def _validation(self, given: Any, batch_size: int, steps: int | None) -> Rows | Batches:
         if isinstance(given, tuple | list) and len(given) in (2, 3) and not is_batches(given):
-            return Rows(self._backend(), self._parts(given[0], given[1], given[2] if len(given) == 3 else None, None, "validation "), batch_size, False)
+            parts = self._parts(given[0], given[1], given[2] if len(given) == 3 else None, None, "validation ")
+            if data.length(parts[0], "validation x") == 0:
+                raise ValueError("fit: validation x has no rows")
+            return Rows(self._backend(), parts, batch_size, False)
         if is_batches(given):
             return self._batches(given, steps, anew=True, name="validation ")
         raise ValueError("fit: validation_data is (x, y), (x, y, sample_weight), or an iterable of such batches")
@@ -457,10 +468,11 @@ class Model:
     def _replace(self, values: dict[str, Any], whole: bool) -> None:
         params, state, slots, step = self._now
         flat = tree.flatten(params)
-        wrong = sorted(values.keys() - flat.keys()) or (sorted(flat.keys() - values.keys()) if whole else [])
-        if wrong:
+        if wrong := sorted(values.keys() - flat.keys()):
             raise ValueError(f"assign: no parameter {', '.join(wrong)}; the parameters are {', '.join(flat)}")
-        new = {path: data.enter(value, self._backend(), self.dtype, path) if getattr(value, "shape", None) != () else self._backend().asarray(value) for path, value in values.items()}
+        if whole and (missing := sorted(flat.keys() - values.keys())):
+            raise ValueError(f"model.params = tree: {', '.join(missing)} missing; model.assign(path, w) sets one parameter")
+        new = {path: data.enter(value, self._backend(), self.dtype, path) if getattr(value, "shape", None) != () and not isinstance(value, int | float) else self._backend().asarray(value) for path, value in values.items()}
         for path, value in new.items():
             if tuple(value.shape) != tuple(flat[path].shape):
                 raise ValueError(f"assign: {path} has shape {tuple(flat[path].shape)}, {tuple(value.shape)} came")
@@ -512,6 +524,8 @@ class Model:
         params, state, slots, step = self._now
         if self._compiled is None:
             raise ValueError("learning_rate: the model is not compiled yet")
+        if not (hasattr(value, "__float__") and 0 <= float(value) < math.inf):
+            raise ValueError(f"learning_rate is a non-negative number, {value!r} came; a schedule goes into the optimizer: ann.Adam(schedule)")
         if slots is None:
             self._compiled["optimizer"] = self._compiled["optimizer"].with_rate(float(value))
             return
@@ -659,6 +673,8 @@ class Model:
             self._fitting(path, part, held, tensors, only)
             for part, held in zip(("params", "state"), self._now, strict=False)
         ]
+        if not any(tree.matches(path, only) for held in self._now[:2] for path in tree.paths(held)):
+            raise ValueError(f"load_weights: no parameter matches {only!r}; there are {', '.join(tree.paths(self._now[0]))}")
         self._now = (*parts, *self._now[2:])
 
     def _tensors(self, *parts: str) -> dict[str, Any]:
@@ -711,7 +727,7 @@ class Model:
         return tree.fill(held, [be.library.put(given[key], be.device, x.dtype) if key in given else x for key, x in tree.flatten(held).items()])
 
 
-def load(path: str | os.PathLike[str], *, backend: Any = None, custom: Iterable[Any] = ()) -> Model:
+def load(path: str | os.PathLike[str], *, backend: Any = None, custom: Any = ()) -> Model:
     """The model that `save` wrote: weights, running values, optimizer, step and seed; on any backend.
 
     custom: the classes and functions of your own that the model uses; nothing is imported by name from the file.

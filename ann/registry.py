@@ -10,7 +10,6 @@ import dataclasses
 import inspect
 import math
 import numbers
-from collections.abc import Iterable
 from typing import Any
 
 from ann import constraints, functions, initializers, layers, losses, metrics, optimizers, regularizers, schedules
@@ -20,8 +19,8 @@ class UnknownName(ValueError, TypeError):
     """A file names a class or function that is not known here."""
 
 
-def known(custom: Iterable[Any] = ()) -> dict[str, Any]:
-    """{name: class or function} of everything public that a configuration can hold, and of the custom things."""
+def known(custom: Any = ()) -> dict[str, Any]:
+    """{name: class or function} of everything public that a configuration can hold, and of the custom things: one, several, or a dict of them as in Keras."""
     found: dict[str, Any] = {}
     for module in (initializers, regularizers, constraints, metrics, schedules, optimizers, losses, functions, layers):
         for name in getattr(module, "__all__", dir(module)):
@@ -29,7 +28,11 @@ def known(custom: Iterable[Any] = ()) -> dict[str, Any]:
             if not name.startswith("_") and callable(value):
                 key = f"{module.__name__.rpartition('.')[2]}.{name}"
                 found[key] = value
-    for value in custom:
+    if callable(custom):
+        custom = (custom,)
+    for value in custom.values() if isinstance(custom, dict) else custom:
+        if not hasattr(value, "__name__"):
+            raise TypeError(f"custom holds classes and functions; {value!r} came")
         found[f"custom.{value.__name__}"] = value
     return found
 

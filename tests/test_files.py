@@ -320,6 +320,9 @@ def test_a_model_of_one_backend_loads_on_another(backend, tmp_path):
 
 def test_custom_things_are_handed_over_and_never_imported(tmp_path):
     rich().save(tmp_path / "m")
+    assert same(ann.load(tmp_path / "m", custom={thing.__name__: thing for thing in CUSTOM}), ann.load(tmp_path / "m", custom=CUSTOM))
+    with pytest.raises(TypeError, match="custom holds classes and functions; 3 came"):
+        ann.load(tmp_path / "m", custom=[3])
     with pytest.raises(registry.UnknownName, match=r"'\w+', which is not part of ann; pass it: ann.load\(path, custom=\["):
         ann.load(tmp_path / "m", custom=CUSTOM[:1])
     m = ann.Model([ann.Input(6), ann.Dense(3, lambda x: x)])

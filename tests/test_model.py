@@ -582,7 +582,7 @@ def test_all_parameters_are_set_at_once_or_none(backend):
         with pytest.raises((ValueError, TypeError), match=message):
             m.params = tree.unflatten(flat)
         assert all(float(backend.to_numpy(p).min()) == 0.5 for p in tree.leaves(m.params))
-    with pytest.raises(ValueError, match="no parameter dense_1/bias, dense_1/kernel"):
+    with pytest.raises(ValueError, match="dense_1/bias, dense_1/kernel missing"):
         m.params = {"dense": new["dense"]}
 
 
@@ -650,6 +650,53 @@ def test_class_weights_want_one_label_an_example():
     m.compile("sgd", "categorical_crossentropy")
     with pytest.raises(ValueError, match="several labels an example"):
         m.fit(x, y, class_weight={1: 2.0}, verbose=0)
+
+
+def test_a_class_without_a_weight_counts_once():
+    x, y = blobs(n=60)
+    histories = []
+    for weights in ({1: 5.0}, {0: 1, 1: 5.0, 2: 1.0}):
+        m = small("numpy")
+        histories.append(m.fit(x, y, class_weight=weights, verbose=0)["loss"])
+    assert histories[0] == histories[1]
+    for weights, error, message in (
+        ({7: 1.0}, ValueError, "class_weight names 7; the classes are 0 … 2"), ({"a": 1.0}, ValueError, "names 'a'"),
+        ({1: -1.0}, ValueError, "holds -1.0"), ("balanced", TypeError, "a dict {label: weight}, 'balanced' came"), ([1, 2, 3], TypeError, "a dict"),
+    ):  # fmt: skip
+        with pytest.raises(error, match=message):
+            m.fit(x, y, class_weight=weights)
+
+
+def test_weights_are_read_only_where_a_glob_matches(tmp_path):
+    m = ann.Model([ann.Input(4), ann.Dense(2)], seed=0)
+    m.save_weights(tmp_path / "w")
+    with pytest.raises(ValueError, match="no parameter matches 'conv\\*'; there are dense/kernel, dense/bias"):
+        m.load_weights(tmp_path / "w", only="conv*")
+
+
+def test_what_cannot_be_meant_is_said_at_once():
+    x, y = blobs(n=60)
+    m = small("numpy")
+    with pytest.raises(ValueError, match='unknown metric "acuracy". Did you mean "accuracy"'):
+        m.compile("adam", "categorical_crossentropy", metrics=["acuracy"])
+    m = small("numpy")
+    with pytest.raises(ValueError, match="validation_split=0.001 of 60 rows is none"):
+        m.fit(x, y, validation_split=0.001)
+    with pytest.raises(ValueError, match="validation x has no rows"):
+        m.fit(x, y, validation_data=(x[:0], y[:0]))
+    for wrong in (-1.0, "fast", float("nan"), lambda step: 0.1):
+        with pytest.raises(ValueError, match="learning_rate is a non-negative number"):
+            m.learning_rate = wrong
+    with pytest.raises(ValueError, match=r"dense/bias has shape \(8,\), \(\) came"):
+        m.assign("dense/bias", 5.0)
+    with pytest.raises(ValueError, match="dense/bias, dense/kernel, dense_1/bias, dense_1/kernel missing"):
+        m.params = {}
+
+
+def test_validation_data_replace_a_validation_split():
+    x, y = blobs(n=60)
+    histories = [small("numpy").fit(x, y, validation_data=(x[:20], y[:20]), validation_split=split, verbose=0).history for split in (0.0, 0.5)]
+    assert histories[0] == histories[1]
 
 
 def test_metrics_of_an_epoch_are_those_of_all_its_rows(backend):

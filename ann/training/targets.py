@@ -86,6 +86,8 @@ class Targets:
             found = dict.fromkeys(y, w)
         if class_weight is None:
             return found
+        if not isinstance(class_weight, dict):
+            raise TypeError(f'class_weight is a dict {{label: weight}}, {class_weight!r} came; "balanced" is a word of ann.estimators')
         several = bool(class_weight) and all(isinstance(value, dict) for value in class_weight.values())
         if not several and len(y) > 1:
             raise ValueError(f"class_weight is for one output; for several it is a dict of them: class_weight={{{next(iter(y))!r}: {{0: 1.0, 1: 2.0}}}}")
@@ -107,11 +109,14 @@ class Targets:
         return w
 
     def class_weight(self, output: str, y: Array, of_class: dict[int, float], name: str) -> Array:
-        """The weight of the class of each example; of targets (n, k) the class is the largest."""
+        """The weight of the class of each example, 1 where none is given; of targets (n, k) the class is the largest."""
+        k = self.shapes[output][-1]
+        if k > 1 and (unknown := [c for c in of_class if c not in range(k)]):
+            raise ValueError(f"{name} names {', '.join(map(repr, unknown))}; the classes are 0 … {k - 1}")
+        if wrong := [w for w in of_class.values() if not 0 <= w < float("inf")]:
+            raise ValueError(f"{name} holds {wrong[0]!r}; a weight is a number, and not negative")
         if y.ndim > 2 or (y.ndim == 2 and y.shape[1] > 1 and len(self.shapes[output]) > 2):
             raise ValueError(f"{name}: the targets {tuple(y.shape)} have several labels an example; weigh examples with sample_weight")
         parts = [self.be.to_numpy(data.rows(y, start, stop)).reshape(stop - start, -1) for start, stop in data.batches(y.shape[0], 65536)]
         labels = host.concatenate([part[:, 0] if part.shape[1] == 1 else part.argmax(axis=1) for part in parts] or [host.zeros(0, "int64")])
-        if missing := {int(c) for c in host.unique(labels)} - set(of_class):
-            raise ValueError(f"{name} has no weight for class {', '.join(map(str, sorted(missing)))}")
-        return self.be.asarray(host.asarray([float(of_class[int(c)]) for c in labels], dtype=self.dtype))
+        return self.be.asarray(host.asarray([float(of_class.get(int(c), 1.0)) for c in labels], dtype=self.dtype))

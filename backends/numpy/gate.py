@@ -40,7 +40,7 @@ def refuse_nonfinite(x: np.ndarray, name: str) -> None:
     place = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
     count = int((~np.isfinite(x)).sum())
     raise ValueError(
-        f"{name} has {count} value{'s' * (count > 1)} that are not finite, the first at {place}: {x[place]}. "
+        f"{name} has {count} value{'s that are' if count > 1 else ' that is'} not finite, the first at {place}: {x[place]}. "
         "Drop such rows, or fill them in, e.g. with the mean of the column."
     )
 
@@ -73,10 +73,14 @@ def _plain(obj: Any) -> np.ndarray:
 
 def _columns(frame: Any) -> np.ndarray:
     """A pandas or polars frame or series, refused with the name of the first column that holds no numbers."""
+    columns = []
     for name in getattr(frame, "columns", ()):
-        if np.asarray(frame[name].to_numpy()).dtype.kind not in "biuf":
+        columns.append(np.asarray(frame[name].to_numpy()))
+        if columns[-1].dtype.kind not in "biuf":
             raise TypeError(f"column {name!r} has dtype {frame[name].dtype}, not numbers; encode it (codes or one-hot) or drop it.")
     x = np.asarray(frame.to_numpy())
+    if columns and x.dtype.kind == "O":  # numbers of several kinds
+        return np.stack(columns, axis=1)
     if not hasattr(frame, "columns") and x.dtype.kind not in "biuf":
         raise TypeError(f"x is a {type(frame).__name__} of dtype {frame.dtype}, not of numbers; encode them; labels as text are taken by ann.estimators.")
     return x
