@@ -155,7 +155,7 @@ class Model:
         several outputs a dict, or a tuple in their order; so are loss_weights and metrics then. metrics: names, functions
         (y_true, y_pred) → (n,), or objects (see ann.metrics). See `Labels and logits` in the README for what a loss takes.
         """
-        self._compiled = {
+        chosen = {
             "optimizer": optimizers.get(optimizer),
             "loss": loss,
             "metrics": list(metrics or ()) if metrics is None or isinstance(metrics, list | tuple) else metrics,
@@ -163,19 +163,23 @@ class Model:
         }
         for one in tree.leaves(loss):
             losses.get(one)
-        for metric in tree.leaves(self._compiled["metrics"]):
+        for metric in tree.leaves(chosen["metrics"]):
             if metric is not None:
                 get_metric(metric)
+        before, self._compiled = self._compiled, chosen
         if self.built:
-            self._prepare()
+            try:
+                self._prepare()
+            except BaseException:  # what was compiled before goes on
+                self._compiled = before
+                raise
 
     def _prepare(self) -> None:
         assert self._compiled is not None
-        chosen = self._compiled
-        self._task = None
-        self._programs = {}
+        chosen, task = self._compiled, None
         if chosen["loss"] is not None:
-            self._task = make_task(self.net, self._built, self.outputs, chosen["loss"], chosen["loss_weights"], chosen["metrics"])
+            task = make_task(self.net, self._built, self.outputs, chosen["loss"], chosen["loss_weights"], chosen["metrics"])
+        self._task, self._programs = task, {}
         params, state, _, step = self._now
         self._now = (params, state, chosen["optimizer"].init(self._learning(params)), step)
 

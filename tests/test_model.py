@@ -693,6 +693,17 @@ def test_what_cannot_be_meant_is_said_at_once():
         m.params = {}
 
 
+def test_a_compile_that_is_refused_changes_nothing():
+    x, y = blobs(n=60)
+    m, other = small("numpy"), small("numpy")
+    histories = [one.fit(x, y, verbose=0).history for one in (m, other)]
+    for wrong in ({"a": "mse"}, ["mse", "mse"]):
+        with pytest.raises(ValueError, match="compile: loss"):
+            m.compile("sgd", wrong)
+    histories += [one.fit(x, y, verbose=0).history for one in (m, other)]
+    assert histories[0] == histories[1] and histories[2] == histories[3]
+
+
 def test_validation_data_replace_a_validation_split():
     x, y = blobs(n=60)
     histories = [small("numpy").fit(x, y, validation_data=(x[:20], y[:20]), validation_split=split, verbose=0).history for split in (0.0, 0.5)]

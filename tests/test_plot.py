@@ -67,7 +67,7 @@ def test_activation_draws_the_function_and_its_derivative():
     y, dy = figure.axes[0].lines[2:]
     np.testing.assert_allclose(y.get_ydata(), np.tanh(y.get_xdata()))
     np.testing.assert_allclose(dy.get_ydata(), 1 - np.tanh(dy.get_xdata()) ** 2, atol=1e-12)
-    assert figure.axes[0].get_title() == "tanh"
+    assert figure.axes[0].get_title() == ann.plot.activation("tanh").axes[0].get_title() == "tanh"
     draw(figure)
 
 
@@ -266,6 +266,15 @@ def test_features_are_the_activations_of_the_first_example(backend):
     np.testing.assert_array_equal(panels[-1].images[0].get_array(), values["dense"])
     assert len(panels) == 12 + 1 + 1
     draw(figure)
+
+
+def test_features_of_several_inputs_are_those_of_the_first_example_of_each():
+    a, b = ann.Input(4, name="a"), ann.Input(3, name="b")
+    m = ann.Model([a, b], ann.Dense(2)(ann.Concatenate()([a, b])), seed=0)
+    x = [np.ones((5, 4)), np.arange(15.0).reshape(5, 3)]
+    for given in (x, dict(zip("ab", x, strict=True))):
+        figure = ann.plot.features(m, given)
+        np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), np.concatenate([part[:1] for part in x], axis=1))
 
 
 # ------------------------------------------------------------------------------------------------- networks

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ann.plot.figure import GREY, ORANGE, new, number, on_host, single
+from ann.training.data import map_data
 from backends import host, tree
 
 Array = Any
@@ -109,7 +110,8 @@ def features(model: Any, x: Array, layers: str = "*", *, title: str | None = Non
 
     Each layer has its own scale: white is its least value and black its greatest; where it has both signs, blue is below 0 and red above.
     """
-    values = {path: on_host(y)[0] for path, y in model.activations(x[:1], layers).items() if getattr(y, "ndim", 0) > 1}
+    first = map_data(lambda a, name, spec: a[:1], x, model._input)
+    values = {path: on_host(y)[0] for path, y in model.activations(first, layers).items() if getattr(y, "ndim", 0) > 1}
     values = {path: y for path, y in values.items() if y.size}
     columns = 12
     blocks = list(values.items())

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+from ann import functions
 from ann.autodiff import vjp
 from ann.plot.figure import BLUE, COLORS, FAINT, GREY, ORANGE, new, number, on_host, single
 from backends import host
@@ -13,8 +14,9 @@ from backends import host
 Array = Any
 
 
-def activation(f: Callable[[Array], Array], low: float = -5.0, high: float = 5.0, *, ax: Any = None, title: str | None = None) -> Any:
-    """A function y = f(x) and its derivative dy/dx, which is drawn from f's own rule."""
+def activation(f: str | Callable[[Array], Array], low: float = -5.0, high: float = 5.0, *, ax: Any = None, title: str | None = None) -> Any:
+    """A function y = f(x), or an activation's name, and its derivative dy/dx, which is drawn from f's own rule."""
+    f = functions.activation(f)
     x = host.linspace(low, high, 801)
     y, pull = vjp(f, x)
     figure, axes = single(ax, 4.8, 3.4)
