@@ -12,17 +12,21 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
+import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple
 
 from backends import tree
 from backends.library import NOTHING, Library, common_library, known, library_of
 from backends.program import calls
 from backends.program.abstract import Abstract, Spec, abstract_library, name_of
-from backends.program.program import Program, Ref, extract
+from backends.program.calls import Input
+from backends.program.program import Escaped, Program, Ref, extract
 from backends.wrapped import users_line
 
 Tree = Any
@@ -32,11 +36,11 @@ MOST = 128  # programs that one function keeps; the least recently used goes
 class Compiled:
     """One program of a jitted function with what runs it, for one structure, one set of shapes and dtypes."""
 
-    def __init__(self, program: Program, run: Any, shape: Tree, numbers: tuple[int, ...]):
+    def __init__(self, program: Program, run: Any, shape: Tree, weak: frozenset[int], numbers: tuple[int, ...]):
         """run: what lowers the program. run(arrays) → outputs, and maybe run.work(arrays) → all arrays, output k at run.places[k].
 
-        shape: the tree that f returned, with the numbers of the outputs as leaves; numbers: the leaves of the arguments that are
-        Python's.
+        shape: the tree that f returned, with the numbers of the outputs as leaves; weak: the outputs that are Python numbers without
+        jit; numbers: the leaves of the arguments that are.
         """
         self.program, self.run, self.numbers = program, run, numbers
         self.places: list[int | None] = getattr(run, "places", None) or list(range(len(program.outputs)))
@@ -44,8 +48,10 @@ class Compiled:
         if numbers:
             work = self.execute
             self.execute = lambda leaves: work(_as_arrays(program, leaves, numbers))
-        self.result: Callable[[list[Any]], Tree] = _builder(shape, program.outputs, self.places)
-        self.donates = bool(program.donated)
+        self.result: Callable[[list[Any]], Tree] = _builder(shape, program, self.places, weak)
+        given = [self.places[k] for k in program.donated] * (2 if len(program.donated) == 1 else 1)  # of one place an itemgetter gives no tuple
+        self.given = operator.itemgetter(*given) if given else None
+        self.last: tuple[Any, ...] = (None,) * len(given)  # what was donated, as the last call gave it out
 
     def explain(self) -> str:
         """Which lowering runs the program, and why not a faster one."""
@@ -53,19 +59,26 @@ class Compiled:
         return str(say()) if say else "replay: each instruction by the library's own function"
 
 
+class Arguments(NamedTuple):
+    """Some of the arguments of a function, however they are handed over."""
+
+    places: frozenset[int]
+    names: frozenset[str]
+
+
 class Jitted:
     """A function under jit. `traces` counts how often it was traced, `programs` are the programs it has."""
 
     def __init__(self, f: Callable[..., Any], donate: Any, static: Any, check: bool, lowering: str | None):
         self.f, self.check, self.lowering = f, check, lowering
+        self.options = {"donate": donate, "static": static, "check": check, "lowering": lowering}
         functools.update_wrapper(self, f, updated=())
-        self.donate = _positions(f, donate, "donate")
-        self.static = _positions(f, static, "static")
-        if both := self.donate & self.static:
-            raise ValueError(f"jit: argument {min(both)} is donated and static; an array is donated, a static argument is none")
+        self.donate = _chosen(f, donate, "donate")
+        self.static = _chosen(f, static, "static")
+        if (both := self.donate.places & self.static.places) or self.donate.names & self.static.names:
+            raise ValueError(f"jit: argument {min(both, default='')} is donated and static; an array is donated, a static argument is none")
         self.traces = 0
         self._quick: tuple[Callable[..., list[Any] | None], Compiled] | None = None  # how the last call entered, and its program
-        self._last: list[Any] = []  # the results of the last call
         self._compiled: OrderedDict[Any, Compiled] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -73,7 +86,15 @@ class Jitted:
         return f"jit({getattr(self.f, '__name__', self.f)!s})"
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else MethodType(self, instance)
+
+    def __reduce__(self) -> Any:
+        """A function of a module goes by its name; another is put under jit anew: programs do not travel."""
+        name = getattr(self, "__qualname__", "")
+        found: Any = sys.modules.get(getattr(self, "__module__", ""))
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        return name if found is self else (functools.partial(jit, **self.options), (self.f,))
 
     @property
     def programs(self) -> list[Program]:
@@ -82,14 +103,14 @@ class Jitted:
 
     def explain(self) -> str:
         """For each program: which lowering runs it, and why not a faster one."""
-        return "\n\n".join(made.explain() for made in self._compiled.values())
+        return "\n\n".join(made.explain() for made in self._compiled.values()) or f"{self!r} was not called yet: it has no program"
 
     def trace(self, *args: Any, **kwargs: Any) -> Program:
         """The program for arguments like these; nothing is computed. A backends.Spec stands for an array of its shape and dtype."""
-        leaves = tree.leaves([x for i, x in enumerate(args) if i not in self.static] + list(kwargs.values()))
+        leaves = tree.leaves([x for x, static, _ in self._told(args, kwargs) if not static])
         if any(isinstance(x, Spec) for x in leaves):
             arrays = [x for x in leaves if _is_data(x)]
-            return trace(self.f, args, kwargs, self.static, self.donate, common_library(*arrays) if arrays else known("numpy"))[0]
+            return self._trace(args, kwargs, common_library(*arrays) if arrays else known("numpy"))[0]
         made = self._find(args, kwargs)[0]
         if made is None:
             raise TypeError(f"{self!r}.trace: there is no array with data among the arguments")
@@ -97,22 +118,26 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._quick is not None and not kwargs:
-            enter, quick = self._quick
-            entered = enter(args, self._last)
+            enter, made = self._quick
+            entered = enter(args, made.last)
             if entered is not None:
-                results = quick.execute(entered)
-                if quick.donates:
-                    self._last = results
-                return quick.result(results)
-        made, leaves = self._find(args, kwargs)
-        if made is None:  # no arrays, or traced ones: then another trace is under way, and this function is a part of it
+                results = made.execute(entered)
+                if made.given is not None:
+                    made.last = made.given(results)
+                return made.result(results)
+        found, leaves = self._find(args, kwargs)
+        if found is None:  # no arrays, or traced ones: then another trace is under way, and this function is a part of it
             return self.f(*args, **kwargs)
         if self.check:
-            return self._checked(made, leaves, args, kwargs)
+            return self._checked(found, leaves, args, kwargs)
         if not kwargs:
-            came_from = {place: made.places[k] for k, place in made.program.donated.items()}
-            self._quick, self._last = (_entry(args, self.static, came_from), made), [None] * (1 + max((p or 0 for p in made.places), default=0))
-        return made.result(made.execute(leaves))
+            self._quick = _entry(args, self.static.places, found.program.donated), found
+        return found.result(found.execute(leaves))
+
+    def _told(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[Any, bool, bool]]:
+        """(argument, whether it is static, whether it is donated) for each."""
+        placed = [(x, i in self.static.places, i in self.donate.places) for i, x in enumerate(args)]
+        return placed + [(x, name in self.static.names, name in self.donate.names) for name, x in kwargs.items()]
 
     def _find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Compiled | None, list[Any]]:
         leaves: list[Any] = []
@@ -120,13 +145,15 @@ class Jitted:
         static = self.static
         try:
             for i, x in enumerate(args):
-                if i in static:
-                    key.append(x)
+                if i in static.places:
+                    key.append(_exact(x))
                 else:
                     _flatten(x, leaves, key)
-            if kwargs:
-                for name, x in kwargs.items():
-                    key.append(name)
+            for name, x in kwargs.items():
+                key += _BY_NAME, name
+                if name in static.names:
+                    key.append(_exact(x))
+                else:
                     _flatten(x, leaves, key)
             found = tuple(key)
             made = self._compiled.get(found)
@@ -144,25 +171,49 @@ class Jitted:
         return made, leaves
 
     def _compile(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any]) -> Compiled | None:
-        arrays = [x for x in leaves if type(x) not in (int, float)]
-        library = common_library(*arrays)
-        if library is NOTHING or library.rank:
+        library = common_library(*(x for x in leaves if type(x) not in (int, float)))
+        if library is NOTHING or library.rank or calls.under_way():
             return None
         with self._lock:
             if key in self._compiled:
                 return self._compiled[key]
             self.traces += 1
-            program, shape = trace(self.f, args, kwargs, self.static, self.donate, library)
+            program, shape, weak = self._trace(args, kwargs, library)
             numbers = tuple(k for k, x in enumerate(leaves) if type(x) in (int, float))
-            made = Compiled(program, library.lower(program, self.lowering), shape, numbers)
+            made = Compiled(program, library.lower(program, self.lowering), shape, weak, numbers)
             self._compiled[key] = made
             if len(self._compiled) > MOST:
                 self._compiled.popitem(last=False)
         return made
 
+    def _trace(self, args: tuple[Any, ...], kwargs: dict[str, Any], library: Library) -> tuple[Program, Tree, frozenset[int]]:
+        """Run f on abstract arrays like these: its program, the tree that f returned with the numbers of the outputs as leaves, and which are weak."""
+        told = self._told(args, kwargs)
+        names = [*_argument_names(self.f, args), *kwargs]
+        device = next((library.device_of(x) for x in tree.leaves([x for x, static, _ in told if not static]) if _is_data(x)), None)
+
+        def run(locate: bool = False) -> tuple[Tree, Program, list[int], list[Any]]:
+            inputs: list[Any] = []
+            free: list[int] = []  # places of what is donated
+            lifted = [x if static else _lift(x, name, library, device, inputs, free if donated else None) for (x, static, donated), name in zip(told, names, strict=True)]
+            entered = [x.origin for x in inputs]  # before f rebinds what it was given: x += 1
+            with calls.tracing(locate):
+                y = self.f(*lifted[: len(args)], **dict(zip(kwargs, lifted[len(args) :], strict=True)))
+                outputs = [_result(x, library) for x in tree.leaves(y)]
+            return y, extract(outputs, entered, library, device)[0], free, outputs
+
+        try:
+            y, program, free, outputs = run()
+        except Escaped:
+            run(locate=True)  # this time it knows at which line
+            raise
+        weak = frozenset(k for k, x in enumerate(outputs) if getattr(x, "weak", None) is not None)
+        return replace(program, donated=_donations(program, free)), tree.fill(y, range(len(outputs))), weak
+
     def _checked(self, made: Compiled, leaves: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result, after a comparison with the function itself. AssertionError names the first instruction that differs."""
-        expected = tree.leaves(self.f(*args, **kwargs))
+        own_args, own_kwargs = tree.map(lambda x: _copy(x) if _is_data(x) else x, (args, kwargs))  # f may write to what it is given
+        expected = tree.leaves(self.f(*own_args, **own_kwargs))
         copies = [_copy(x) for x in leaves]
         difference = first_difference(made.program, _as_arrays(made.program, copies, made.numbers), expected, self.lowering)
         if difference:
@@ -180,6 +231,7 @@ def jit(
     over are read at each call.
     donate: the arguments, by position or name, whose memory the result may take: their arrays are dead after the call, and
     the results that replace them are the same objects. static: arguments that are no arrays; each value has its own program.
+    A method's self is static: what its attributes say is read at the trace, and it lives as long as its programs.
     check=True: f itself runs beside the program, and AssertionError names the first instruction that differs.
     lowering: None takes the fastest that can be had; a name ("native", "numpy", "replay") takes that one or raises.
     Called inside a gradient or another jit, f just runs, and becomes a part of that.
@@ -194,47 +246,46 @@ def jit(
     return Jitted(f, donate, static, check, lowering)
 
 
-def trace(
-    f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], static: frozenset[int], donate: frozenset[int], library: Library
-) -> tuple[Program, Tree]:
-    """Run f on abstract arrays like these: its program, and the tree that f returned, with the numbers of the outputs as leaves."""
+def _lift(x: Tree, name: str, library: Library, device: Any, inputs: list[Any], free: list[int] | None) -> Tree:
+    """An argument with abstract arrays for its arrays and numbers, which are added to `inputs`; the places of its arrays to `free`."""
     cls = abstract_library(library).array  # type: ignore[attr-defined]
-    names = _argument_names(f, args)
-    inputs: list[Any] = []
-    given_up: list[int] = []
-    devices = [library.device_of(x) for x in tree.leaves([x for i, x in enumerate(args) if i not in static]) if _is_data(x)]
 
-    def lift(x: Any, name: str, donated: bool) -> Any:
-        paths = tree.paths(x)
-
-        def one(leaf: Any, path: str) -> Any:
-            full = f"{name}/{path}" if path else name
-            if type(leaf) in (int, float):
-                kind = type(leaf)
-                dtype = cls.default_int if kind is int else cls.default_float
-                y = cls((), dtype, devices[0] if devices else None, calls.Input(full, (), dtype), kind)
-            elif isinstance(leaf, Spec):
-                y = cls(leaf.shape, leaf.dtype, devices[0] if devices else None, calls.Input(full, leaf.shape, leaf.dtype))
-            elif _is_data(leaf):
+    def one(leaf: Any, path: str) -> Any:
+        full = f"{name}/{path}" if path else name
+        kind = type(leaf)
+        if kind in (int, float):
+            dtype = cls.default_int if kind is int else cls.default_float
+            y = cls((), dtype, device, Input(full, (), dtype), kind)
+        elif isinstance(leaf, Spec):
+            y = cls(leaf.shape, leaf.dtype, device, Input(full, leaf.shape, leaf.dtype))
+        elif _is_data(leaf):
+            try:
+                library.admit(leaf)
                 shape, dtype = tuple(leaf.shape), name_of(leaf.dtype)
-                y = cls(shape, dtype, library.device_of(leaf), calls.Input(full, shape, dtype))
-                if donated:
-                    given_up.append(len(inputs))
-            else:
-                return leaf
-            inputs.append(y)
-            return y
+            except TypeError as error:
+                raise TypeError(f"jit: {full}: {error}") from None
+            y = cls(shape, dtype, library.device_of(leaf), Input(full, shape, dtype))
+            if free is not None:
+                free.append(len(inputs))
+        else:
+            return leaf
+        inputs.append(y)
+        return y
 
-        return tree.fill(x, [one(leaf, path) for leaf, path in zip(tree.leaves(x), paths, strict=True)])
+    return tree.fill(x, [one(leaf, path) for leaf, path in zip(tree.leaves(x), tree.paths(x), strict=True)])
 
-    lifted = [x if i in static else lift(x, names[i], i in donate) for i, x in enumerate(args)]
-    extra = {name: lift(x, name, False) for name, x in kwargs.items()}
-    entered = [x.origin for x in inputs]  # before f rebinds what it was given: x += 1
-    with calls.tracing():
-        y = f(*lifted, **extra)
-    leaves = tree.leaves(y)
-    program, _ = extract(leaves, entered, library, devices[0] if devices else None)
-    return replace(program, donated=_donations(program, given_up)), tree.fill(y, range(len(leaves)))
+
+def _result(x: Any, library: Library) -> Any:
+    """A leaf of what f returned: an array with data is read at each call, as what f closes over is. TypeError for what hides arrays."""
+    if isinstance(x, Abstract):
+        return x
+    if _is_data(x):
+        own = library_of(x) is library
+        return abstract_library(library).xp.asarray(x, copy=True) if own else x
+    hidden = vars(x).values() if hasattr(x, "__dict__") and not isinstance(x, type) else x if isinstance(x, set | frozenset) else ()
+    if isinstance(x, FunctionType | MethodType | Iterator) or any(isinstance(part, Abstract) for part in hidden):
+        raise TypeError(f"a function under jit returns trees (dicts, lists, tuples) of arrays and constants; {type(x).__name__} came. Return the arrays that it holds.")
+    return x
 
 
 def _donations(program: Program, given_up: list[int]) -> dict[int, int]:
@@ -256,8 +307,14 @@ def _donations(program: Program, given_up: list[int]) -> dict[int, int]:
     return donated
 
 
-def _builder(shape: Tree, outputs: tuple[Any, ...], places: list[int | None]) -> Callable[[list[Any]], Tree]:
-    """The function from arrays, output k at places[k], to the tree that f returned: an expression made of its containers."""
+def _builder(shape: Tree, program: Program, places: list[int | None], weak: frozenset[int]) -> Callable[[list[Any]], Tree]:
+    """The function from arrays, output k at places[k], to the tree that f returned: an expression made of its containers.
+
+    Weak outputs become Python numbers; 0-d results of NumPy its scalars, as they are without jit, unless they took donated memory.
+    """
+    library, outputs = program.library, program.outputs
+    small = {r for r in outputs if type(r) is Ref and program.values[r].shape == () and r not in program.inputs}
+    scalars = {k for k, r in enumerate(outputs) if r in small and k not in program.donated} if library.name == "numpy" else ()
     constants: dict[str, Any] = {}
 
     def held(x: Any) -> str:
@@ -279,18 +336,22 @@ def _builder(shape: Tree, outputs: tuple[Any, ...], places: list[int | None]) ->
             if hasattr(x, "_fields"):
                 return f"{held(type(x))}(*{inner})"
             return inner
-        return f"v[{places[x]}]" if places[x] is not None else held(outputs[x])
+        if places[x] is None:
+            return held(outputs[x])
+        if x in weak:
+            return f"{held(lambda value: library.fetch(value).item())}(v[{places[x]}])"
+        return f"v[{places[x]}]{'[()]' if x in scalars else ''}"
 
     build: Callable[[list[Any]], Tree] = eval(f"lambda v: {write(shape)}", constants)
     return build
 
 
-def _entry(args: tuple[Any, ...], static: frozenset[int], came_from: dict[int, int | None]) -> Callable[..., list[Any] | None]:
+def _entry(args: tuple[Any, ...], static: frozenset[int], donated: dict[int, int]) -> Callable[..., list[Any] | None]:
     """enter(args, last) → the leaves of arguments like these, None for arguments that are otherwise: `_flatten`, unrolled.
 
-    An array that is a result of the last call, where it replaced a donated one, is known and not looked at again: leaf k is
-    last[came_from[k]].
+    An array that is a result of the last call, where it replaced a donated one, is known and not looked at again.
     """
+    came_from = {place: n for n, place in enumerate(donated.values())}
     scope: dict[str, Any] = {}
     lines: list[str] = []
     leaves: list[str] = []
@@ -303,43 +364,57 @@ def _entry(args: tuple[Any, ...], static: frozenset[int], came_from: dict[int, i
     def check(condition: str) -> None:
         lines.append(f"    if not ({condition}): return None")
 
-    def walk(x: Any, code: str) -> None:
-        name = f"v{len(lines)}"
-        lines.append(f"    {name} = {code}")
-        if x is None or isinstance(x, bool):
-            check(f"{name} is {x}")
-        elif isinstance(x, dict):
-            check(f"type({name}) is {held(type(x))} and len({name}) == {len(x)}")
-            for key in x:
-                walk(x[key], f"{name}[{held(key)}]")
+    def unpacked(n: int, stem: str, code: str) -> list[str]:
+        names = [f"{stem}{len(lines)}_{k}" for k in range(n)]
+        lines.append(f"    [{', '.join(names)}] = {code}")  # ValueError where there are more or fewer, TypeError where there are none
+        return names
+
+    def walk(x: Any, v: str) -> None:
+        if isinstance(x, dict):
+            keys = [repr(key) if type(key) is str else held(key) for key in x]
+            names = unpacked(len(x), "q", v)
+            check(" and ".join([f"type({v}) is {held(type(x))}", *map("{} == {}".format, names, keys)]))
+            for key, part in zip(keys, x.values(), strict=True):
+                value = f"v{len(lines)}"
+                lines.append(f"    {value} = {v}[{key}]")
+                walk(part, value)
         elif isinstance(x, list | tuple):
-            check(f"type({name}) is {held(type(x))} and len({name}) == {len(x)}")
-            for i, part in enumerate(x):
-                walk(part, f"{name}[{i}]")
+            check(f"type({v}) is {held(type(x))}")
+            for part, value in zip(x, unpacked(len(x), "v", v), strict=True):
+                walk(part, value)
         elif type(x) in (int, float):
-            check(f"type({name}) is {type(x).__name__}")
-            leaves.append(name)
+            check(f"type({v}) is {type(x).__name__}")
+            leaves.append(v)
         elif _is_data(x):
             place = library_of(x).place_of(x)
-            where = "" if place is None else f" and {held(library_of(x).place_of)}({name}) == {held(place)}"
-            known_as = f"{name} is last[{came_from[len(leaves)]}] or " if len(leaves) in came_from else ""
-            check(f"{known_as}type({name}) is {held(type(x))} and {name}.shape == {held(x.shape)} and {name}.dtype == {held(x.dtype)}{where}")
-            leaves.append(name)
+            where = "" if place is None else f" and {held(library_of(x).place_of)}({v}) == {held(place)}"
+            known_as = f"{v} is last[{came_from[len(leaves)]}] or " if len(leaves) in came_from else ""
+            check(f"{known_as}type({v}) is {held(type(x))} and {v}.shape == {held(x.shape)} and {v}.dtype == {held(x.dtype)}{where}")
+            leaves.append(v)
         else:
-            check(f"{name} == {held(x)}" if isinstance(x, str) else f"{name} is {held(x)}")
+            same(x, v)
 
-    check(f"len(args) == {len(args)}")
-    for i, x in enumerate(args):
-        if i in static:
-            name = f"v{len(lines)}"
-            lines.append(f"    {name} = args[{i}]")
-            check(f"type({name}) is {held(type(x))} and {name} == {held(x)}")
-        else:
-            walk(x, f"args[{i}]")
-    source = "\n".join(["def enter(args, last):", "  try:", *lines, f"    return [{', '.join(leaves)}]", "  except (KeyError, AttributeError): return None"])
+    def same(x: Any, v: str) -> None:
+        """Other objects must be the very same; equal ones are looked at again by `_flatten`."""
+        check(f"type({v}) is {type(x).__name__} and {v} == {held(x)}" if type(x) in (str, int, bool) else f"{v} is {held(x)}")
+
+    for i, (x, v) in enumerate(zip(args, unpacked(len(args), "v", "args"), strict=True)):
+        (same if i in static else walk)(x, v)
+    source = "\n".join(["def enter(args, last):", "  try:", *lines, f"    return [{', '.join(leaves)}]", "  except (TypeError, ValueError): return None"])
     exec(source, scope)
-    enter: Callable[..., list[Any] | None] = scope["enter"]
+    enter: Callable[..., list[Any] | None] = scope.pop("enter")
     return enter
+
+
+_BY_NAME = object()  # in a key: the next argument came by name
+
+
+def _exact(x: Any) -> Any:
+    """x as a part of a key, which tells 1 from 1.0, True and an enumeration's 1, and −0.0 from 0.0."""
+    kind = type(x)
+    if isinstance(x, tuple):
+        return kind, tuple(map(_exact, x))
+    return kind, repr(x) if kind in (float, complex) else x
 
 
 class _Transparent(Exception):
@@ -370,7 +445,9 @@ def _flatten(x: Any, leaves: list[Any], key: list[Any]) -> None:
         try:
             library = library_of(x)
         except TypeError:
-            key.append(x)
+            library = NOTHING
+        if library is NOTHING:
+            key.append(_exact(x))
             return
         if library.rank:
             raise _Transparent
@@ -435,16 +512,27 @@ def _copy(x: Any) -> Any:
     return x if type(x) in (int, float) else library_of(x).xp.asarray(x, copy=True)
 
 
-def _positions(f: Any, chosen: Any, what: str) -> frozenset[int]:
-    """Arguments given by position or name, as positions."""
-    listed = (chosen,) if isinstance(chosen, int | str) else tuple(chosen)
-    if all(isinstance(c, int) for c in listed):
-        return frozenset(listed)
-    names = list(inspect.signature(f).parameters)
+def _chosen(f: Any, given: Any, what: str) -> Arguments:
+    """Arguments given by position or name, by both."""
+    listed = () if given is None else (given,) if isinstance(given, int | str) else tuple(given)
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):  # a builtin: its parameters are not known
+        parameters = []
+    places, names = set[int](), set[str]()
+    open_ = not parameters or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    named = {p.name: p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    placed = [p.name for p in named.values() if p.kind is not p.KEYWORD_ONLY]
     for c in listed:
-        if isinstance(c, str) and c not in names:
-            raise ValueError(f"jit: {what} names {c!r}; the parameters are {', '.join(names)}")
-    return frozenset(names.index(c) if isinstance(c, str) else c for c in listed)
+        if isinstance(c, str) and (c in named or not parameters):
+            names.add(c)
+            places.update([placed.index(c)] if c in placed else [])
+        elif type(c) is int and c >= 0 and (c < len(placed) or open_):
+            places.add(c)
+            names.update(placed[c : c + 1])
+        else:
+            raise ValueError(f"jit: {what} names {c!r}; the parameters are {', '.join(named)}: {what} takes their names, or positions from 0")
+    return Arguments(frozenset(places), frozenset(names))
 
 
 def _argument_names(f: Any, args: tuple[Any, ...]) -> list[str]:
@@ -455,4 +543,4 @@ def _argument_names(f: Any, args: tuple[Any, ...]) -> list[str]:
     return [*names[: len(args)], *(f"argument {i}" for i in range(len(names), len(args)))]
 
 
-__all__ = ["Abstract", "Compiled", "Jitted", "first_difference", "jit", "trace"]
+__all__ = ["Abstract", "Compiled", "Jitted", "first_difference", "jit"]

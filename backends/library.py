@@ -87,6 +87,9 @@ class Library:
         """What besides type, shape and dtype tells programs apart: the device, hashable."""
         return self.device_of(x)
 
+    def admit(self, x: Array) -> None:
+        """TypeError where x is more than its values, of which a program would know nothing: masked, a matrix."""
+
     def scalar(self, number: Any, dtype: str, device: Any) -> Array:
         """A Python number as a 0-d array."""
         return self.xp.asarray(number, dtype=self.dtype(dtype), device=device)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from backends import numpy_style
-from backends.library import NOTHING, library_of
+from backends.library import library_of
 
 CONSTANTS = ("e", "inf", "nan", "newaxis", "pi")
 DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
@@ -126,14 +126,14 @@ class Wrapped:
 
 def _binary(name: str) -> Callable[[Any, Any], Any]:
     def operator(self: Any, other: Any) -> Any:
-        return getattr(self.xp, name)(self, self._operand(other)) if _is_operand(other) else NotImplemented
+        return getattr(self.xp, name)(self, self._operand(other)) if _is_operand(self, other) else NotImplemented
 
     return operator
 
 
 def _reflected(name: str) -> Callable[[Any, Any], Any]:
     def operator(self: Any, other: Any) -> Any:
-        return getattr(self.xp, name)(self._operand(other), self) if _is_operand(other) else NotImplemented
+        return getattr(self.xp, name)(self._operand(other), self) if _is_operand(self, other) else NotImplemented
 
     return operator
 
@@ -142,9 +142,10 @@ def _unary(name: str) -> Callable[[Any], Any]:
     return lambda self: getattr(self.xp, name)(self)
 
 
-def _is_operand(other: Any) -> bool:
+def _is_operand(self: Any, other: Any) -> bool:
+    """Whether an operator of self takes other: a number or an array, but none that stands above it, as a traced one does above abstract ones."""
     try:
-        return library_of(other) is not NOTHING or other is not None
+        return other is not None and library_of(other).rank <= library_of(self).rank
     except TypeError:
         return False
 

@@ -1,5 +1,15 @@
 """jit: the same results as the function itself, one trace for each kind of arguments, and clear errors."""
 
+import contextlib
+import copy
+import dataclasses
+import enum
+import gc
+import inspect
+import pickle
+import weakref
+from collections import OrderedDict, namedtuple
+
 import numpy as np
 import pytest
 from examples_table import EXAMPLES
@@ -60,6 +70,208 @@ def test_static_arguments_are_a_part_of_the_program(backend):
     close(backend, f(x, 3, "plus"), x + 3)
     close(backend, f(x, 4, "plus"), x + 4)
     assert f.traces == 3
+
+
+class Kind(enum.IntEnum):
+    ONE = 1
+
+
+class Word(enum.StrEnum):
+    PLUS = "plus"
+
+
+TOLD_APART = {
+    "static": ([1, 1.0, True, Kind.ONE, np.int64(1), "1", 0.0, -0.0], "n"), "static tuples": ([(1,), (1.0,), (True,), (0.0,), (-0.0,)], "n"),
+    "in trees": ([True, Kind.ONE, False, None, "plus", Word.PLUS, 2j, (True,), [True], [Kind.ONE], {"n": True}], ()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", TOLD_APART)
+def test_values_that_are_no_arrays_are_told_apart_by_what_they_are(how):
+    values, static = TOLD_APART[how]
+    x = np.ones(3)
+    for order in (values, values[::-1]):
+        f = jit(lambda x, n: (x * 2.0, f"{n!r} {type(n).__name__}"), static=static)
+        for n in (*order, *order):
+            assert f(x, n)[1] == f.f(x, n)[1]
+        assert f.traces == len(values)
+
+
+def test_static_and_donated_arguments_may_come_by_name():
+    f = jit(lambda x, n=2, *, how="times": x * n if how == "times" and n > 1 else x + n, static=("n", "how"))
+    x = np.ones(3)
+    for args, kwargs in [((x,), {}), ((x, 3), {}), ((x,), {"n": 3}), ((x,), {"n": 1, "how": "plus"}), ((), {"x": x, "n": 4})]:
+        np.testing.assert_array_equal(f(*args, **kwargs), f.f(*args, **kwargs))
+    np.testing.assert_array_equal(jit(lambda x, n: x * n if n > 1 else x, static=1)(x, n=3), 3.0)
+    p = np.ones(3)
+    assert jit(lambda p: p * 2.0, donate="p", lowering="numpy")(p=p) is p
+    count = jit(lambda *args, **kwargs: [x * 1.5 for x in args] + [kwargs[k] * 2.5 for k in kwargs])
+    for args, kwargs in [((x, "b", x), {}), ((x,), {"b": x}), ((x, x), {}), ((), {"b": x, "c": x})]:
+        with contextlib.suppress(TypeError):  # "b" times a number
+            assert len(count(*args, **kwargs)) == len(args) + len(kwargs)
+
+
+def test_the_order_of_a_dict_and_its_class_count():
+    f = jit(lambda d: next(iter(d.values())) * 1.5)
+    a, b = np.ones(3), np.full(3, 2.0)
+    for _ in range(2):
+        np.testing.assert_array_equal(f({"a": a, "b": b}), 1.5)
+        np.testing.assert_array_equal(f({"b": b, "a": a}), 3.0)
+        np.testing.assert_array_equal(f(OrderedDict(b=b, a=a)), 3.0)
+    assert f.traces == 3
+    pair, other = namedtuple("pair", "x y"), namedtuple("other", "x y")
+    g = jit(lambda p: {type(p).__name__: p[0] * 2.0})
+    for _ in range(2):
+        assert [*g(pair(a, b)), *g(other(a, b)), *g((a, b))] == ["pair", "other", "tuple"]
+
+
+def test_python_numbers_come_back_as_python_numbers(backend):
+    """A rate that a loop hands on must not become an array, whose dtype would win over that of the parameters."""
+    step = jit(lambda p, rate, i: (p * rate, rate * 0.5, i + 1))
+    p, rate, i = backend.asarray(np.ones(3, dtype="float32")), 0.5, 0
+    for _ in range(3):
+        p, rate, i = step(p, rate, i)
+    assert (rate, i, type(rate), type(i)) == (0.5**4, 3, float, int) and str(p.dtype).endswith("float32") and step.traces == 1
+
+
+def test_0d_results_are_those_of_numpy():
+    f = jit(lambda x, t: (x.sum(), (x > 0).all(), x[0], t + 1, t))
+    x, t = np.ones(3), np.asarray(1.0)
+    assert [type(y) for y in f(x, t)] == [type(y) for y in f.f(x, t)] == [np.float64, np.bool_, np.float64, np.float64, np.ndarray]
+
+
+@jit(static="n")
+def module_function(x, n=2):
+    """x·n"""
+    return x * n
+
+
+def test_functions_under_jit_are_pickled_by_name_and_copied_without_programs():
+    assert pickle.loads(pickle.dumps(module_function)) is module_function is copy.deepcopy(module_function)
+    assert inspect.signature(module_function).parameters.keys() == {"x", "n"} and module_function.__doc__ == "x·n"
+    again = pickle.loads(pickle.dumps({"f": jit(module_function.f.__get__(3.0), lowering="numpy")}.get("g", jit(np.exp, lowering="numpy"))))
+    np.testing.assert_allclose(again(np.ones(2)), np.e)
+    held = copy.deepcopy({"f": jit(lambda x, n: x * n, static="n")})
+    np.testing.assert_array_equal(held["f"](np.ones(2), 3), 3.0)
+
+
+def test_methods_have_their_programs_and_read_self_at_the_trace():
+    class Scale:
+        def __init__(self, by):
+            self.by = by
+
+        @jit
+        def times(self, x):
+            return x * self.by
+
+        @staticmethod
+        @jit
+        def twice(x):
+            return x * 2.0
+
+        @classmethod
+        @jit
+        def named(cls, x):
+            return {cls.__name__: x * 1.0}
+
+    x = np.ones(2)
+    for scale in (Scale(3.0), Scale(4.0)):
+        np.testing.assert_array_equal(scale.times(x), scale.by)
+    assert scale.times.traces == 2 and Scale.twice(x)[0] == 2.0 and [*scale.named(x)] == ["Scale"]
+
+
+def test_nothing_is_kept_alive_but_what_was_donated():
+    x, w = np.ones(1000), np.ones(1000)
+    plain, given = jit(lambda x: x * 2.0), jit(lambda p, x: (p + x, x * 3.0), donate=0)
+    p, y, z = np.zeros(1000), plain(x), None
+    for _ in range(3):
+        y, (p, z) = plain(x), given(p, x)
+    closed = jit(lambda x, w=w: x * w)
+    closed(x)
+    dead = [weakref.ref(a) for a in (x, w, y, z)]
+    del x, y, z, closed, w
+    gc.collect()
+    assert not any(a() is not None for a in dead)
+
+
+def test_what_hides_arrays_is_no_result():
+    @dataclasses.dataclass
+    class Pair:
+        a: object
+
+    for bad in (lambda x: (v for v in [x]), lambda x: Pair(x * 2.0), lambda x: lambda: x, lambda x: ann.vjp(lambda x: x * 2.0, x), lambda x: {1: iter([x])}):
+        with pytest.raises(TypeError, match=r"returns trees .* came"):
+            jit(bad)(np.ones(3))
+    constants = jit(lambda x: {"none": None, "text": "a", "set": frozenset((1,)), "dtype": x.dtype, "kind": Kind.ONE, "type": int})(np.ones(3))
+    assert list(constants.values()) == [None, "a", {1}, np.dtype("float64"), Kind.ONE, int]
+
+
+def test_arrays_with_data_that_it_returns_are_read_and_copied_at_each_call():
+    w = np.ones(3)
+    f = jit(lambda x: (w, np.zeros(3), x * 2.0))
+    for value in (1.0, 2.0):
+        w[:] = value
+        got, zeros, _ = f(np.ones(3))
+        np.testing.assert_array_equal(got, value)
+        np.testing.assert_array_equal(zeros, 0.0)
+        got += 7.0
+        zeros += 7.0
+
+
+def test_operators_bring_a_closed_over_argument_into_a_gradient(backend):
+    x, w = backend.asarray(RNG.normal(size=(4, 3))), backend.asarray(RNG.normal(size=(3, 2)))
+
+    def slope(w, x):
+        return ann.grad(lambda p: backends.namespace(p).sum((x @ p) ** 2))(w)
+
+    close(backend, jit(slope)(w, x), ann.grad(lambda p, x: backends.namespace(p).sum((x @ p) ** 2))(w, x))
+
+    def steps(w, xs):
+        def step(p, x):
+            g = ann.grad(lambda p: backends.namespace(p).sum((x * p - 1.0) ** 2))(p)
+            return p - 0.01 * g, backends.namespace(g).sum(g)
+
+        return scan(step, w, xs)
+
+    v, xs = backend.asarray(RNG.normal(size=3)), backend.asarray(RNG.normal(size=(5, 3)))
+    expected = v
+    for k in range(5):
+        expected = expected - 0.02 * (xs[k, ...] * expected - 1.0) * xs[k, ...]
+    close(backend, jit(steps)(v, xs)[0], expected)
+    slopes = ann.grad(lambda w, xs: backends.namespace(w).sum(jit(steps)(w, xs)[0]))
+    assert backends.shape_of(slopes, v, xs) == backends.Spec((3,), "float64")
+
+
+def test_a_jitted_function_inside_a_trace_belongs_to_it_whatever_it_is_given(backend):
+    x = backend.asarray(RNG.normal(size=3))
+
+    def outer(w):
+        inner = jit(lambda a: w * a)
+        return inner(x) + inner(w)
+
+    close(backend, jit(outer)(x), x * x + x * x)
+
+
+def test_integers_that_do_not_fit_are_refused_and_comparisons_with_them_decided(backend):
+    x = backend.asarray(np.asarray([0, 100, 127], dtype="int8"))
+    for f in (lambda x: x + 300, lambda x: -129 * x, lambda x: backends.namespace(x).where(x > 0, x, 128), lambda x: backends.namespace(x).full_like(x, 200)):
+        with pytest.raises(OverflowError, match="does not fit int8, which goes from -128 to 127"):
+            jit(f)(x)
+    if backend.name.startswith("numpy"):
+        for f in (lambda x: x < 300, lambda x: -300 <= x, lambda x: x == 128, lambda x: x != 128, lambda x: x > 300):
+            for lowering in ("numpy", None):
+                np.testing.assert_array_equal(jit(f, lowering=lowering)(x), f(x))
+
+
+def test_masked_arrays_and_matrices_are_refused():
+    f = jit(lambda x: x * 2.0)
+    f(np.ones((2, 2)))
+    with pytest.raises(TypeError, match=r"x: x is a masked array.*filled"):
+        f(np.ma.array(np.ones((2, 2)), mask=np.eye(2)))
+    with pytest.raises(TypeError, match=r"p/a: x is an np.matrix"), pytest.warns(PendingDeprecationWarning):
+        jit(lambda p: p["a"])({"a": np.matrix([[1.0]])})
+    with pytest.raises(TypeError, match=r"jit: x: .*is not a dtype"):
+        f(np.asarray(["a"]))
 
 
 def test_what_it_closes_over_is_read_at_each_call():
@@ -154,6 +366,14 @@ def test_check_names_what_is_not_pure():
     with pytest.raises(AssertionError, match="not pure"):
         f(np.ones(3))
 
+    def in_place(x):
+        x += 1.0
+        return x
+
+    x = np.ones(3)
+    np.testing.assert_array_equal(jit(in_place, check=True)(x), 2.0)
+    np.testing.assert_array_equal(x, 1.0)  # the caller's array is nobody's to write
+
 
 def test_errors_name_the_users_line():
     with pytest.raises(TypeError, match=r"float\(x\) .*test_jit.py"):
@@ -162,12 +382,17 @@ def test_errors_name_the_users_line():
         jit(lambda x: x if x[0] > 0 else -x)(np.ones(3))
     kept = []
     jit(lambda x: kept.append(x) or x)(np.ones(3))
-    with pytest.raises(ValueError, match="another trace"):
+    with pytest.raises(ValueError, match=r"another call under jit .*from x, float64\(3\).* at test_jit.py:\d+: .*kept\[0\]"):
         jit(lambda x: x + kept[0])(np.ones(3))
     with pytest.raises(TypeError, match="hashable"):
         jit(lambda x, s: x)(np.ones(3), {1, 2})
-    with pytest.raises(ValueError, match="names 'q'; the parameters are x"):
-        jit(lambda x: x, donate="q")
+    for bad in ("q", 1, -1, True):
+        with pytest.raises(ValueError, match=f"names {bad!r}; the parameters are x"):
+            jit(lambda x: x, donate=bad)
+    with pytest.raises(ValueError, match="argument 0 is donated and static"):
+        jit(lambda x: x, donate="x", static=0)
+    with pytest.raises(TypeError, match=r"f'\{x:\.3f\}' .*test_jit.py"):
+        jit(lambda x: f"{x[0]:.3f}")(np.ones(3))
 
 
 def test_a_program_reads_like_mathematics():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 
 from backends.library import Library
-from backends.numpy.gate import gate
+from backends.numpy.gate import gate, plain
 
 
 class NumPy(Library):
@@ -31,7 +31,10 @@ class NumPy(Library):
         return x
 
     def place_of(self, x: Any) -> Any:
-        return None
+        return None if type(x) is numpy.ndarray or isinstance(x, numpy.generic) else type(x)
+
+    def admit(self, x: Any) -> None:
+        plain(x)
 
     def scalar(self, number: Any, dtype: str, device: Any) -> Any:
         return numpy.asarray(number, dtype=dtype)

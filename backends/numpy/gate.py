@@ -17,7 +17,7 @@ def gate(obj: Any, *, finite: bool = False) -> np.ndarray:
     lists and, with finite=True, for NaN and infinities (the first place is named).
     """
     if type(obj) is not np.ndarray:
-        obj = _plain(obj)
+        obj = plain(obj)
     if obj.dtype.kind in FAMILIES:
         raise TypeError(_refusal(obj))
     if obj.dtype.kind == "f" and obj.dtype.itemsize > 8:
@@ -45,7 +45,7 @@ def refuse_nonfinite(x: np.ndarray, name: str) -> None:
     )
 
 
-def _plain(obj: Any) -> np.ndarray:
+def plain(obj: Any) -> np.ndarray:
     """A NumPy array from anything array-like that is not one, or a TypeError."""
     kind = type(obj)
     module = kind.__module__.partition(".")[0]

@@ -80,6 +80,13 @@ class Abstract(Wrapped):
         call = Call("astype", (self.origin,), {"dtype": self.dtypes[name]}, [(self.shape, name)])
         return type(self)(self.shape, name, self.device, Made(call, 0))
 
+    def __deepcopy__(self, memo: Any) -> Abstract:
+        """Another name for the same value, whose x += 1 leaves this one as it is; as copy.copy gives it."""
+        return type(self)(self.shape, self.dtype_name, self.device, self.origin, self.weak)
+
+    def __format__(self, how: str) -> str:
+        return format(repr(self), how) if not how else self._no_value(f"f'{{x:{how}}}'")  # type: ignore[no-any-return]
+
     def _no_value(self, what: str) -> Any:
         raise leaving(what, "of an array without data", "This value is not known here")
 
@@ -259,7 +266,7 @@ def _lower(cls: type[Abstract], name: str, x: Any) -> Any:
     library = library_of(x)
     if library is not cls.library:
         if library is NOTHING or library.rank:
-            raise TypeError(f"{name}: an array of {library.name} among abstract arrays of {cls.library.name}")
+            raise TypeError(f"{name}: an array of {library.name} among abstract arrays of {cls.library.name}; write xp = namespace(…) of all of them")
         if isinstance(x, float | complex):  # numpy.float64 is a Python float
             return complex(x) if isinstance(x, complex) else float(x)
         if name != "asarray":

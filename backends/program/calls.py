@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from backends.wrapped import users_line
+
 _serials = itertools.count()
 
 
@@ -18,7 +20,7 @@ class Call:
     arguments: the origins of arrays (Made, Input, Captured; not the arrays, which x[k] = v can rebind), numbers, None, lists.
     """
 
-    __slots__ = ("arguments", "name", "outputs", "region", "serial", "static")
+    __slots__ = ("arguments", "line", "name", "outputs", "region", "serial", "static")
 
     def __init__(self, name: str, arguments: tuple[Any, ...], static: dict[str, Any], outputs: list[tuple[tuple[int, ...], str]]):
         self.name = name
@@ -27,6 +29,7 @@ class Call:
         self.outputs = outputs  # (shape, name of the dtype) of each
         self.region = _here.region
         self.serial = next(_serials)
+        self.line = users_line() if _here.locating else None
 
 
 class Made:
@@ -97,6 +100,8 @@ class Region:
 
 class _Here(threading.local):
     region: Region | None = None
+    depth = 0  # traces under way in this thread
+    locating = False
 
 
 _here = _Here()
@@ -105,16 +110,24 @@ _counting = threading.Lock()
 
 
 @contextmanager
-def tracing() -> Iterator[None]:
-    """A trace for a program is under way: formulas note their regions."""
+def tracing(locating: bool = False) -> Iterator[None]:
+    """A trace for a program is under way: formulas note their regions, and calls, if they are to be located, the user's line."""
     global active
     with _counting:
         active += 1
+    before = _here.locating
+    _here.depth, _here.locating = _here.depth + 1, locating
     try:
         yield
     finally:
+        _here.depth, _here.locating = _here.depth - 1, before
         with _counting:
             active -= 1
+
+
+def under_way() -> bool:
+    """Whether a trace for a program is under way in this thread."""
+    return _here.depth > 0
 
 
 _numbers = itertools.count(1)

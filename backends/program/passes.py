@@ -19,8 +19,8 @@ from typing import Any
 from backends.library import GAPS
 from backends.program.abstract import Spec, abstract_library
 from backends.program.calls import Input
-from backends.program.program import Instruction, Program, Ref, call, extract, size
-from backends.program.promotion import FLOATING, INTEGER, dtype_name
+from backends.program.program import SYMBOLS, Instruction, Program, Ref, call, extract, size
+from backends.program.promotion import FLOATING, INTEGER, LIMITS, dtype_name
 from backends.program.shapes import normal_axes
 
 Pass = Callable[[Program], Program]
@@ -247,6 +247,15 @@ def _power(w: Writer, i: Instruction) -> Any:
     if k in (2, 3) and type(k) in (int, float) and type(x) is Ref:
         square = w.add(i, "multiply", (x, x), {}, _out(w, i))
         return square if k == 2 else w.add(i, "multiply", (square, x), {}, _out(w, i))
+    return None
+
+
+@_settles("less", "less_equal", "greater", "greater_equal", "equal", "not_equal")
+def _beyond(w: Writer, i: Instruction) -> Any:
+    """A comparison of integers with a number that their dtype cannot hold is decided."""
+    dtype = next((w.values[x].dtype for x in i.args if type(x) is Ref), "")
+    if dtype in INTEGER and any(type(x) is int and not LIMITS[dtype][0] <= x <= LIMITS[dtype][1] for x in i.args):
+        return _full(w, i, SYMBOLS[i.name](*(0 if type(x) is Ref else x for x in i.args)))
     return None
 
 

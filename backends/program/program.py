@@ -149,6 +149,10 @@ def _flops(i: Instruction, values: tuple[Spec, ...]) -> int:
 # ------------------------------------------------------------------------------------------------- reading a program off
 
 
+class Escaped(ValueError):
+    """An abstract array left the function that was traced, and is used in another trace."""
+
+
 def extract(
     outputs: Sequence[Any], inputs: Sequence[Input], library: Library, device: Any = None, since: int | None = None
 ) -> tuple[Program, list[Any]]:
@@ -161,24 +165,25 @@ def extract(
     calls: dict[int, Call] = {}
     outer: dict[Any, Any] = {}
     captured: dict[int, Captured] = {}
-    todo = [x.origin for x in reversed(list(outputs)) if isinstance(x, Abstract)]
+    todo: list[tuple[Origin, Any]] = [(x.origin, None) for x in reversed(list(outputs)) if isinstance(x, Abstract)]  # with the call that reads it
     while todo:
-        x = todo.pop()
+        x, reader = todo.pop()
         if isinstance(x, Captured):
             captured.setdefault(x.key, x)
         elif isinstance(x, Input):
             if x.key not in own:
                 if since is None:
-                    raise ValueError(
-                        "an array of another trace came into this one: a value that left a function under jit other than by return was used "
-                        "later. Return it from that function instead."
+                    place, line = (reader and reader.line) or ("", "")
+                    raise Escaped(
+                        f"an array that left another call under jit other than by return (computed there from {x.path}, {Spec(*x.spec)}) is used in this one"
+                        f"{f', at {place}: {line}' if place else ''}. It has no value here; return it from that function, and hand it to this one as an argument."
                     )
                 outer.setdefault(x.key, x)
         elif since is not None and x.call.serial < since:
             outer.setdefault(x.key, x)
         elif x.call.serial not in calls:
             calls[x.call.serial] = x.call
-            todo += [part for part in reversed(_flat(x.call.arguments)) if isinstance(part, Origin)]
+            todo += [(part, x.call) for part in reversed(_flat(x.call.arguments)) if isinstance(part, Origin)]
 
     values: list[Spec] = []
     names: dict[int, str] = {}
@@ -223,7 +228,7 @@ def _flat(args: Any) -> list[Any]:
 
 # ------------------------------------------------------------------------------------------------- running an instruction
 
-_SYMBOLS: dict[str, Callable[..., Any]] = {
+SYMBOLS: dict[str, Callable[..., Any]] = {
     **{name: getattr(operator, {"and": "and_", "or": "or_"}.get(sign, sign)) for sign, name in OPERATORS.items()},
     **{name: getattr(operator, sign) for sign, name in COMPARISONS.items()},
     **{name: getattr(operator, sign) for sign, name in UNARY.items()},
@@ -255,8 +260,8 @@ def call(library: Library, i: Instruction, args: list[Any]) -> Any:
         return i.static["value"]
     if i.name in GAPS:
         return GAPS[i.name](*args, **i.static)
-    if i.name in _SYMBOLS and any(type(x) in (int, float, bool, complex) for x in args):
-        return _SYMBOLS[i.name](*args)  # an operator takes Python numbers in every library
+    if i.name in SYMBOLS and any(type(x) in (int, float, bool, complex) for x in args):
+        return SYMBOLS[i.name](*args)  # an operator takes Python numbers in every library
     static = dict(i.static)
     if named := _NAMED.get(i.name):
         plain = 2 if i.name == "searchsorted" else 1

@@ -24,6 +24,7 @@ INTEGER_OR_BOOL = INTEGER | BOOL
 ANY = NUMERIC | BOOL
 
 WIDTH = {name: int("".join(c for c in name.removeprefix("b") if c.isdigit()) or 8) for name in ANY}
+LIMITS = {name: (-(1 << WIDTH[name] - 1), (1 << WIDTH[name] - 1) - 1) if name in SIGNED else (0, (1 << WIDTH[name]) - 1) for name in INTEGER}
 REAL_OF = {"complex64": "float32", "complex128": "float64"}
 COMPLEX_OF = {"float16": "complex64", "bfloat16": "complex64", "float32": "complex64", "float64": "complex128"}
 

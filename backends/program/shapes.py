@@ -21,6 +21,7 @@ from backends.program.promotion import (
     FLOATING,
     INTEGER,
     INTEGER_OR_BOOL,
+    LIMITS,
     NUMERIC,
     REAL_FLOATING,
     REAL_NUMERIC,
@@ -80,6 +81,16 @@ def operand(x: Any) -> Any:
     if type(x) in NUMBERS:
         return type(x)
     return want(x).dtype_name
+
+
+def fitting(name: str, *numbers: Any) -> str:
+    """The name of a dtype. Refusal where one of these is a Python integer that an array of this dtype cannot hold."""
+    if name in INTEGER:
+        low, high = LIMITS[name]
+        for x in numbers:
+            if type(x) is int and not low <= x <= high:
+                raise Refusal(f"{x} does not fit {name}, which goes from {low} to {high}", OverflowError)
+    return name
 
 
 def shape_of_operand(x: Any) -> Shape:
@@ -166,7 +177,7 @@ def binary(names: str, allowed: frozenset[str], result: str | None = None) -> No
                     want(x, allowed, called)
         s = x1.shape if isinstance(a, str) else ()
         t = x2.shape if isinstance(b, str) else ()
-        return s if s == t or t == () else broadcast(s, t), result or name
+        return s if s == t or t == () else broadcast(s, t), result or fitting(name, x1, x2)
 
     MAIN.update(dict.fromkeys(names.split(), rule))
     PROMOTING.update(names.split())
@@ -226,7 +237,7 @@ def clip(k: Any, x: Any, min: Any = None, max: Any = None) -> Result:
 @main
 def where(k: Any, condition: Any, x1: Any, x2: Any, /) -> Result:
     want(condition, BOOL, "condition")
-    return broadcast(condition.shape, shape_of_operand(x1), shape_of_operand(x2)), promote(operand(x1), operand(x2))
+    return broadcast(condition.shape, shape_of_operand(x1), shape_of_operand(x2)), fitting(promote(operand(x1), operand(x2)), x1, x2)
 
 
 # creation
@@ -248,13 +259,13 @@ MAIN.update(dict.fromkeys(("zeros_like", "ones_like", "empty_like"), _filled_lik
 
 @main
 def full(k: Any, fill_value: Any, *, shape: Any, dtype: Any = None, device: Any = None) -> Result:
-    return normal_shape(shape), chosen(dtype, k.of_number(fill_value))
+    return normal_shape(shape), fitting(chosen(dtype, k.of_number(fill_value)), fill_value)
 
 
 @main
 def full_like(k: Any, x: Any, fill_value: Any, /, *, dtype: Any = None, device: Any = None) -> Result:
     k.of_number(fill_value)
-    return want(x).shape, chosen(dtype, x.dtype_name)
+    return want(x).shape, fitting(chosen(dtype, x.dtype_name), fill_value)
 
 
 @main
@@ -558,6 +569,7 @@ def set_item(k: Any, x: Any, value: Any, arrays: Any, /, *, key: Any) -> Result:
         raise Refusal(
             f"x[k] = v: v has {name}, x has {x.dtype_name}. Write xp.astype(v, xp.{x.dtype_name}) first.", TypeError
         )
+    fitting(x.dtype_name, value)
     masks = [i for i in arrays if want(i).dtype_name == "bool"]
     if masks:
         if shape_of_operand(value) != ():
