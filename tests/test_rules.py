@@ -400,6 +400,22 @@ def test_a_gradient_is_never_lost_in_silence(f):
     assert ann.grad(lambda x, c: namespace(x).sum(x) + f(namespace(c), c))(np.ones(3), np.ones(3)).tolist() == [1, 1, 1]
 
 
+FIELDS = {
+    "linalg.eig": "eigenvalues eigenvectors", "linalg.eigh": "eigenvalues eigenvectors", "linalg.qr": "Q R", "linalg.slogdet": "sign logabsdet",
+    "linalg.svd": "U S Vh", "unique_counts": "values counts", "unique_inverse": "values inverse_indices",
+}  # fmt: skip
+
+
+def test_tuples_have_the_fields_that_the_standard_names(eager_backend):
+    x = eager_backend.asarray(spd(3))
+    xp = ann.autodiff.differentiable(eager_backend.name)
+    for name, fields in FIELDS.items():
+        module, _, function = name.rpartition(".")
+        found = getattr(getattr(xp, module) if module else xp, function)(x)
+        assert found._fields == tuple(fields.split()), name
+    assert eager_backend.to_numpy(ann.grad(lambda x: namespace(x).linalg.pinv(x, rtol=namespace(x).asarray(1e-9, device=x.device)).sum())(x)).shape == (3, 3)
+
+
 def test_complex_values_pass_as_constants():
     x, z = np.array([1.0, 2.0]), np.array([1 + 1j, 2.0 - 1j])
     g = ann.grad(lambda x, z: np.sum(x * np.abs(z * np.conj(z) + namespace(z).fft.fft(z)) + x * np.imag(z)))(x, z)
