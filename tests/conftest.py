@@ -6,6 +6,7 @@ A library that is missing gives a visible skip with its reason; where ANN_REQUIR
 import importlib.util
 import os
 import re
+import signal
 
 import pytest
 
@@ -49,6 +50,8 @@ def lowering(request: pytest.FixtureRequest) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it for what runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.setdefault("JAX_ENABLE_X64", "1")  # float64 oracles on every backend
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
