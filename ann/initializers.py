@@ -201,6 +201,8 @@ INITIALIZERS: dict[str, Any] = {
     "xavier_normal": GlorotNormal,
     "kaiming_uniform": HeUniform,
     "kaiming_normal": HeNormal,
+    "uniform": RandomUniform,
+    "normal": RandomNormal,
 }
 
 

@@ -185,6 +185,14 @@ def test_the_gate_refuses_matrix_and_sparse():
         NUMPY.asarray(sparse.csr_array(np.eye(2)))
 
 
+def test_the_gate_refuses_a_function():
+    def batches():
+        yield from ()
+
+    with pytest.raises(TypeError, match=r"x is a function, not data for an array; of a generator function call it: batches\(\)"):
+        NUMPY.asarray(batches)
+
+
 def test_the_gate_names_the_first_value_that_is_not_finite():
     with pytest.raises(ValueError, match=r"2 values that are not finite, the first at \(0, 1\): nan"):
         NUMPY.asarray(np.array([[1, np.nan], [np.inf, 0]]), finite=True)

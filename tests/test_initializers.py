@@ -86,6 +86,7 @@ def test_same_place_same_numbers_other_place_others(name):
 
 def test_initializers_are_found_by_name_or_are_functions():
     assert get("glorot_uniform") == get("GlorotUniform") == get("xavier_uniform") == initializers.GlorotUniform()
+    assert get("normal") == get("random_normal") and get("uniform") == get("random_uniform")
     assert {type(get(name)).__name__ for name in initializers.INITIALIZERS} == set(initializers.__all__)
     assert get(mine := lambda shape, stream: np.ones(shape)) is mine
     with pytest.raises(ValueError, match='Did you mean "glorot_uniform"'):

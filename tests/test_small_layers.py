@@ -1,5 +1,6 @@
 """Regularizers, constraints, noise, activations as layers, the bilinear layer: against their formulas, on every backend."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -139,6 +140,32 @@ def test_activity_regularization_is_a_mean_over_examples(backend):
     x = backend.asarray(np.array([[1.0, -2.0], [3.0, 0.0]]))
     y, penalty = trained(ann.ActivityRegularization(l1=0.1, l2=0.01), x, {})
     assert abs(float(penalty) - (0.1 * 6 + 0.01 * 14) / 2) < 1e-15 and y.shape == (2, 2)
+
+
+@pytest.mark.parametrize(("layer", "shape"), [(ann.Dense(3, "tanh"), (4, 5)), (ann.Conv1D(3, 2, activation="tanh"), (4, 6, 2))], ids=["Dense", "Conv1D"])
+def test_an_activity_regularizer_is_a_layer_that_regularizes_the_output(layer, shape, backend):
+    x, y = backend.asarray(rng.normal(size=shape)), backend.asarray(rng.normal(size=(4, 2)))
+    found = []
+    for layers in ([dataclasses.replace(layer, activity_regularizer=ann.L1L2(0.3, 0.1))], [layer, ann.ActivityRegularization(0.3, 0.1)]):
+        model = ann.Model([*layers, ann.Flatten(), ann.Dense(2)], seed=0, backend=backend, dtype="float64")
+        model.compile("sgd", "mse")
+        found.append((model.fit(x, y, epochs=2, verbose=0)["loss"], model.evaluate(x, y)[0]))
+    (with_field, one), (with_layer, other) = found
+    np.testing.assert_allclose(with_field, with_layer, rtol=1e-12)
+    assert one == pytest.approx(other, rel=1e-12) and with_field[1] > one  # no penalty outside training
+
+
+def test_an_activity_regularizer_sees_probabilities_where_the_layer_gives_them():
+    x, y = rng.normal(size=(12, 3)), rng.integers(0, 4, 12)
+    losses = []
+    for end, loss in (
+        ([ann.Dense(4, "softmax", activity_regularizer="l2")], "categorical_crossentropy"),
+        ([ann.Dense(4, "softmax"), ann.ActivityRegularization(l2=0.01)], ann.CategoricalCrossentropy(from_logits=False)),
+    ):
+        model = ann.Model(end, seed=0)
+        model.compile("sgd", loss)
+        losses.append(model.fit(x, y, epochs=2, verbose=0)["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-6)
 
 
 # ---------------------------------------------------------------------------------------------------- activations, Bilinear

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ann import functions
+from ann import functions, regularizers
 from ann.layers.layer import Context, Layer
 from backends import namespace
 
@@ -16,10 +16,18 @@ def activation_of(which: Any) -> Any:
     return functions.activation(which)
 
 
+def with_penalty(y: Array, regularizer: Any, ctx: Context) -> Array:
+    """y, the output of a layer; in training r(y)/n is added to the loss, the mean over the n examples."""
+    if regularizer is not None and ctx.training:
+        r = regularizers.get(regularizer)
+        ctx.penalty(r(y) / float(max(y.shape[0], 1)))  # type: ignore[misc]
+    return y
+
+
 class Dense(Layer):
     """y = activation(x·w + b)   over the last axis.      `linear`
 
-    x (..., d) → (..., units); kernel (d, units), bias (units,).
+    x (..., d) → (..., units); kernel (d, units), bias (units,). Penalties in training: r(kernel), r(bias), and the mean of r(y).
     """
 
     units: int
@@ -29,6 +37,7 @@ class Dense(Layer):
     bias_initializer: Any = "zeros"
     kernel_regularizer: Any = None
     bias_regularizer: Any = None
+    activity_regularizer: Any = None
     kernel_constraint: Any = None
     bias_constraint: Any = None
     ends_in_activation: ClassVar[bool] = True
@@ -49,7 +58,7 @@ class Dense(Layer):
         b = None
         if self.use_bias:
             b = ctx.param("bias", (self.units,), self.bias_initializer, self.bias_constraint, self.bias_regularizer)
-        return activation_of(self.activation)(functions.linear(x, w, b))
+        return with_penalty(activation_of(self.activation)(functions.linear(x, w, b)), self.activity_regularizer, ctx)
 
 
 class Activation(Layer):

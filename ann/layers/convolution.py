@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ann import functions
-from ann.layers.basic import activation_of
+from ann.layers.basic import activation_of, with_penalty
 from ann.layers.layer import Context, Layer
 
 Array = Any
@@ -38,6 +38,7 @@ class _Conv(Layer):
     bias_initializer: Any = "zeros"
     kernel_regularizer: Any = None
     bias_regularizer: Any = None
+    activity_regularizer: Any = None
     kernel_constraint: Any = None
     bias_constraint: Any = None
     ends_in_activation: ClassVar[bool] = True
@@ -65,7 +66,7 @@ class _Conv(Layer):
         if self.use_bias:
             b = ctx.param("bias", (self.filters,), self.bias_initializer, self.bias_constraint, self.bias_regularizer)
         y = functions.conv(x, w, b, strides=self.strides, padding=self.padding, dilations=self.dilation_rate, groups=self.groups)
-        return activation_of(self.activation)(y)
+        return with_penalty(activation_of(self.activation)(y), self.activity_regularizer, ctx)
 
 
 class Conv1D(_Conv):

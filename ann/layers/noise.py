@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from ann import functions, regularizers
 from ann.functions.activations import SELU_ALPHA, SELU_SCALE
+from ann.layers.basic import with_penalty
 from ann.layers.layer import Context, Layer
 from backends import namespace
 
@@ -91,6 +92,4 @@ class ActivityRegularization(Layer):
     l2: float = 0.0
 
     def call(self, x: Array, ctx: Context) -> Array:
-        if ctx.training:
-            ctx.penalty(regularizers.L1L2(self.l1, self.l2)(x) / float(max(x.shape[0], 1)))
-        return x
+        return with_penalty(x, regularizers.L1L2(self.l1, self.l2), ctx)

@@ -193,12 +193,14 @@ def link_of(layer: Layer) -> str | None:
 
 
 def before_link(layer: Layer) -> Layer | None:
-    """The layer without the activation it ends in; None where a class is not known to end in it."""
+    """The layer without the activation it ends in; None where a class is not known to end in it, or looks at what it gives."""
     if isinstance(layer, Function):
         return dataclasses.replace(layer, function=functions.identity)
     if isinstance(layer, Activation):
         return dataclasses.replace(layer, activation=functions.identity)
-    return dataclasses.replace(layer, activation=None) if layer.ends_in_activation else None  # type: ignore[call-arg]
+    if not layer.ends_in_activation or getattr(layer, "activity_regularizer", None) is not None:
+        return None
+    return dataclasses.replace(layer, activation=None)  # type: ignore[call-arg]
 
 
 def make_task(net: Layer, built: Built, names: list[str], loss: Any, loss_weights: Any, wanted: Any) -> Task:

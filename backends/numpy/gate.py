@@ -61,6 +61,8 @@ def plain(obj: Any) -> np.ndarray:
         return _columns(obj)
     if isinstance(obj, str | bytes | dict | set) or obj is None:
         raise TypeError(f"x is a {kind.__name__}, not data for an array; wanted: an array, numbers, or nested lists of numbers.")
+    if callable(obj) and not hasattr(obj, "__array__"):
+        raise TypeError(f"x is a {kind.__name__}, not data for an array; of a generator function call it: {getattr(obj, '__name__', 'x')}().")
     if hasattr(obj, "__dlpack__") and hasattr(obj, "__dlpack_device__") and not hasattr(obj, "__array__"):
         if obj.__dlpack_device__()[0] != 1:
             raise TypeError(f"x is a {module}.{kind.__name__} on a device; bring its data to the host first.")
