@@ -9,8 +9,11 @@ from pathlib import Path
 
 from backends.backend import available, status
 from backends.library import known
+from backends.native import unavailable
 
-OLDER = ("Prescott", "Nehalem", "Sandybridge", "Haswell", "Zen")
+# Kernel families of OpenBLAS by the instructions they use, and the flags of processors that have these.
+LEVELS = {"prescott": 0, "core2": 0, "nehalem": 1, "sandybridge": 2, "haswell": 3, "zen": 3, "skylakex": 4, "cooperlake": 4, "sapphirerapids": 4}
+FLAGS = {"sse4_2": 1, "avx": 2, "avx2": 3, "avx512f": 4}
 
 
 def blas() -> tuple[str, str, int | None]:
@@ -30,12 +33,20 @@ def blas() -> tuple[str, str, int | None]:
     return str(config.get("Build Dependencies", {}).get("blas", {}).get("name", "unknown BLAS")), "", None
 
 
-def has_avx512() -> bool:
-    """Whether the processor has AVX-512, as far as the system tells."""
+def processor() -> int:
+    """The level of instructions that the processor has, as far as the system tells; 0 where it does not."""
     try:
-        return "avx512f" in Path("/proc/cpuinfo").read_text()
+        flags = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
-        return False
+        return 0
+    return max((level for flag, level in FLAGS.items() if flag in flags), default=0)
+
+
+def hint(asked: str | None, kernel: str) -> str:
+    """What to say where OPENBLAS_CORETYPE holds the products to older kernels than the processor has."""
+    if not asked or LEVELS.get(kernel.lower(), 9) >= processor():
+        return ""
+    return f"hint: OPENBLAS_CORETYPE={asked} holds them to older kernels than this processor has; without it they can be about twice as fast."
 
 
 def main() -> None:
@@ -45,11 +56,12 @@ def main() -> None:
         print(f"{name:<18}{state.version:<14}{'yes, ' + state.device if state.usable else 'no:  ' + state.reason}")
     library, kernel, threads = blas()
     print(f"\nNumPy's products: {library}{f', kernels for {kernel}' if kernel else ''}{f', {threads} threads' if threads else ''}")
-    asked = os.environ.get("OPENBLAS_CORETYPE")
-    if asked and kernel in OLDER and has_avx512():
-        print(f"hint: OPENBLAS_CORETYPE={asked} holds them to older kernels than this processor has; without it they can be about twice as fast.")
-    if any(not state.usable for _, state in rows):
-        print(f"extras: {sys.executable} -m pip install 'ann-array-api[torch]' (or jax, cuda12, cuda13)")
+    if advice := hint(os.environ.get("OPENBLAS_CORETYPE"), kernel):
+        print(advice)
+    reason = unavailable()
+    print(f"jit of NumPy arrays: {f'NumPy calls on planned memory; machine code is faster, but {reason}' if reason else 'machine code, by LLVM'}")
+    if reason or any(not state.usable for _, state in rows):
+        print(f"extras: {sys.executable} -m pip install 'ann-array-api[torch]' (or jax, native, cuda12, cuda13)")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Choosing a backend, its doors, the input gate, and trees."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -103,7 +104,18 @@ def test_missing_library_names_the_extra(monkeypatch):
 
 def test_module_prints_every_library():
     done = run("import runpy; runpy.run_module('backends', run_name='__main__')")
-    assert done.returncode == 0 and all(name in done.stdout for name in ("numpy", "cupy", "torch", "jax", "array_api_strict", "NumPy's products"))
+    assert done.returncode == 0 and all(name in done.stdout for name in ("numpy", "cupy", "torch", "jax", "array_api_strict", "NumPy's products", "jit of NumPy arrays"))
+
+
+@pytest.mark.parametrize(("kernel", "flags", "told"), [
+    ("Haswell", "avx avx2 avx512f", True), ("Zen", "avx avx2", False), ("Prescott", "sse4_2 avx avx2", True), ("SkylakeX", "avx avx2 avx512f", False),
+    ("neoversen1", "", False),
+])  # fmt: skip
+def test_older_kernels_than_the_processor_has_are_hinted_at(monkeypatch, kernel, flags, told):
+    main = importlib.import_module("backends.__main__")
+    monkeypatch.setattr(main, "processor", lambda: max((main.FLAGS[flag] for flag in flags.split()), default=0))
+    assert main.hint(None, kernel) == ""
+    assert bool(main.hint(kernel, kernel)) == told
 
 
 def test_values_survive_the_doors(backend):

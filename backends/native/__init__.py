@@ -22,21 +22,31 @@ import sys
 from typing import Any
 
 
-def lower(program: Any) -> Any:
-    """What runs the program, or in words why it cannot be run so."""
+def unavailable() -> str:
+    """Why no program runs so here; empty where programs do."""
     if importlib.util.find_spec("llvmlite") is None:
         return "llvmlite is not installed; the extra `native` brings it"
     if sys.implementation.name != "cpython" or sys.maxsize < 1 << 32 or platform.system() == "Windows":
         return f"not made for {platform.python_implementation()} on {platform.system()}, {64 if sys.maxsize > 1 << 32 else 32} bits"
     from backends.native.blas import Blas, blas
-    from backends.native.groups import CannotExpress
-    from backends.native.run import NativeRun, arrays_are_known
+    from backends.native.run import arrays_are_known
 
     found = blas()
     if not isinstance(found, Blas):
         return found
-    if not arrays_are_known():
-        return "this NumPy keeps its arrays otherwise"
+    return "" if arrays_are_known() else "this NumPy keeps its arrays otherwise"
+
+
+def lower(program: Any) -> Any:
+    """What runs the program, or in words why it cannot be run so."""
+    if reason := unavailable():
+        return reason
+    from backends.native.blas import Blas, blas
+    from backends.native.groups import CannotExpress
+    from backends.native.run import NativeRun
+
+    found = blas()
+    assert isinstance(found, Blas)  # else it is unavailable
     try:
         return NativeRun(program, found)
     except CannotExpress as reason:
