@@ -21,6 +21,7 @@ from backends.program.promotion import promote_all
 from backends.wrapped import Index, join_key
 
 OF_OPERANDS = frozenset("equal not_equal less less_equal greater greater_equal isnan isinf isfinite signbit logical_not".split())  # whose result has another dtype
+MASKS = frozenset("equal not_equal less less_equal greater greater_equal logical_not astype".split())
 OPERANDS, NODES = 28, 200  # of one group, at most
 SMALL = 4096  # elements: a group no larger may take in what has only its shape in common, and reduces itself to a number
 
@@ -168,6 +169,8 @@ class Grouping:
         self.steps: list[Step] = []
         self.made: dict[int, int] = {}  # root → the step that makes it
         self.results: list[Any] = []  # for each output its root, or what it is
+        self.late: dict[int, Instruction] = {}  # values put off until they are asked for
+        self.near = False  # whether to join recent groups alone
         for r in program.inputs:
             self.own(r)
             self.made[r] = -1
@@ -231,7 +234,27 @@ class Grouping:
             raise CannotExpress(name)
         if 0 in self.shapes[out]:
             raise CannotExpress("an array of size 0")
+        if name in MASKS and len(i.reads) == 1 and (i.reads[0] in self.late or self.in_memory(i.reads[0])):
+            self.late[out] = i  # rather computed again where it is asked for than stored and read
+            return
+        for r in i.reads:
+            self.settle(r)
         rule(self, i)
+
+    def in_memory(self, r: int) -> bool:
+        """Whether the value is stored in any case."""
+        root = self.roots.get(r)
+        return root in self.program.inputs or any(root in step.reads for step in self.steps if not isinstance(step, Group))
+
+    def settle(self, r: int) -> None:
+        """Compute a value that was put off, in a group near what asks for it."""
+        i = self.late.pop(r, None)
+        if i is not None:
+            for x in i.reads:
+                self.settle(x)
+            self.near = True
+            RULES[i.name](self, i)
+            self.near = False
 
     def join(
         self, shape: Axes, args: list[Any], build: Callable[[Group, list[int], Axes], None],
@@ -245,6 +268,8 @@ class Grouping:
         values = [v for v in args if v not in self.numbers]
         earliest = max((self.made[self.roots[v]] for v in values), default=-1)
         first = max(earliest, 0, *(self.made[self.roots[v]] + 1 for v in after))
+        if self.near:
+            first = max(first, 1 + max((s for s, step in enumerate(self.steps) if not isinstance(step, Group)), default=-1))
         found = None
         for s in range(len(self.steps) - 1, len(self.steps) if alone else first - 1, -1):
             g = self.steps[s]
@@ -365,6 +390,7 @@ class Grouping:
         """The root that holds an output, or what it is if it is none."""
         if type(y) is not Ref:
             return y
+        self.settle(y)
         if y in self.program.inputs or (self.roots.get(y) == y and y not in self.constants):
             return Ref(y)
         out = self.new(self.shapes[y], self.dtypes[y])

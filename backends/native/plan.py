@@ -60,6 +60,14 @@ class Entry:
     boxes: list[Box]
 
 
+def touched(step: Any) -> tuple[set[int], set[int]]:
+    """The roots that a step reads, and those that it writes."""
+    if not isinstance(step, Group):
+        return set(step.reads), set(step.writes)
+    sunk = {u for u, _ in step.sinks}
+    return {use.root for u, use in enumerate(step.uses) if u not in sunk}, {step.uses[u].root for u in sunk}
+
+
 class Plan:
     """phases: for each thread its entries, between one barrier and the next."""
 
@@ -98,17 +106,51 @@ class Plan:
                     step.sinks.append((step.use(Use(v, g.dtypes[v], 0, tuple(strides))), node))
         self.reads: dict[int, set[int]] = {}
         self.writes: dict[int, set[int]] = {}
+        g.steps = [g.steps[s] for s in self.order()]
         for s, step in enumerate(g.steps):
             self._note(s, step)
 
+    def order(self) -> list[int]:
+        """The steps, each straight after the one whose result nobody else waits for: an update after its gradient, which then needs no long life.
+
+        What is donated is overwritten after all have read it that did so before.
+        """
+        g = self.grouping
+        reads, writes = zip(*map(touched, g.steps), strict=True) if g.steps else ((), ())
+        readers: dict[int, list[int]] = {}
+        writers: dict[int, list[int]] = {}
+        for s in range(len(g.steps)):
+            for known, roots in ((readers, reads[s]), (writers, writes[s])):
+                for root in roots:
+                    known.setdefault(root, []).append(s)
+        before: list[set[int]] = [{w for root in reads[s] | writes[s] for w in writers.get(root, ()) if w < s} for s in range(len(g.steps))]
+        for k, place in self.program.donated.items():
+            for w in writers.get(g.results[k], ()):
+                before[w] |= {r for r in readers.get(self.program.inputs[place], ()) if r < w}
+        order: list[int] = []
+        waiting = dict.fromkeys(range(len(g.steps)))
+        done: set[int] = set()
+
+        def follows(s: int, last: int) -> bool:
+            return before[s] <= done and any(all(r == s or r in done for r in readers[root]) for root in reads[s] & writes[last])
+
+        def tiny(s: int) -> bool:
+            step = g.steps[s]
+            return isinstance(step, Group) and step.size == 1 and not before[s]
+
+        while waiting:
+            s = next((s for s in waiting if order and follows(s, order[-1])), -1)
+            s = next((s for s in waiting if tiny(s)), -1) if s < 0 else s
+            s = next(s for s in waiting if before[s] <= done) if s < 0 else s
+            del waiting[s]
+            done.add(s)
+            order.append(s)
+        return order
+
     def _note(self, s: int, step: Any) -> None:
-        if not isinstance(step, Group):
-            pairs = [*((root, False) for root in step.reads), *((root, True) for root in step.writes)]
-        else:
-            sunk = {u for u, _ in step.sinks}
-            pairs = [(use.root, u in sunk) for u, use in enumerate(step.uses)]
-        for root, wrote in pairs:
-            (self.writes if wrote else self.reads).setdefault(root, set()).add(s)
+        for known, roots in zip((self.reads, self.writes), touched(step), strict=True):
+            for root in roots:
+                known.setdefault(root, set()).add(s)
 
     def place(self) -> None:
         """A home for each root."""
@@ -140,25 +182,28 @@ class Plan:
         dying: dict[int, list[int]] = {}
         for root, s in last.items():
             dying.setdefault(s, []).append(root)
-        free: list[tuple[int, int]] = []  # (bytes, place)
-        holders: dict[int, tuple[int, int]] = {}  # root → what it will give back
+        blocks: dict[int, list[int]] = {}  # root → its memory: bytes, the first and the last step that need it
         for s in range(len(g.steps)):
+            heirs = [p for p in dying.get(s, ()) if p in blocks]
             for root in [root for root, steps in self.writes.items() if min(steps) == s and root not in self.homes]:
-                heir = next((p for p in dying.get(s, ()) if p in holders and self.takes_over(p, root)), None)
-                if heir is not None:
-                    holders[root] = holders.pop(heir)
+                heir = next((p for p in heirs if self.takes_over(p, root)), None)
+                if heir is None:
+                    blocks[root] = [-(-g.bases[root].nbytes // LINE) * LINE, s, last[root]]
                 else:
-                    need = -(-g.bases[root].nbytes // LINE) * LINE
-                    fits = [block for block in free if need <= block[0] <= 2 * need + 4096]
-                    if fits:
-                        free.remove(min(fits))
-                        holders[root] = min(fits)
-                    else:
-                        holders[root] = (need, self.room(need))
-                self.homes[root] = Home("arena", holders[root][1])
-            for root in dying.get(s, ()):
-                if root in holders:
-                    free.append(holders.pop(root))
+                    heirs.remove(heir)
+                    blocks[root] = blocks[heir]
+                    blocks[root][2] = last[root]
+        placed: list[tuple[int, list[int]]] = []
+        for block in sorted({id(block): block for block in blocks.values()}.values(), key=lambda block: -block[0]):  # the largest first, as low as it can be
+            start = 0
+            for place, other in sorted((pair for pair in placed if pair[1][1] <= block[2] and block[1] <= pair[1][2]), key=lambda pair: pair[0]):
+                if place - start >= block[0]:
+                    break
+                start = max(start, place + other[0])
+            placed.append((start, block))
+            self.arena = max(self.arena, start + block[0])
+        starts = {id(block): start for start, block in placed}
+        self.homes |= {root: Home("arena", starts[id(block)]) for root, block in blocks.items()}
 
     def fixed(self, size: int) -> tuple[Home, int]:
         """Memory that nothing else has, 0 at first."""
