@@ -73,7 +73,7 @@ class Torch(Library):
         x = x.detach()
         if x.dtype == torch.bfloat16:
             raise TypeError("NumPy has no bfloat16; x.to(torch.float32) first")
-        return numpy.asarray(x.cpu().contiguous())
+        return numpy.asarray(x.cpu().contiguous().resolve_conj().resolve_neg())  # conj(x) may be a view with a flag
 
     lowerings = ("replay", "compile")
 

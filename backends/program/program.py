@@ -239,7 +239,7 @@ SYMBOLS: dict[str, Callable[..., Any]] = {
 _LEADING = {"arange": ("start", "stop", "step"), "eye": ("n_rows", "n_cols"), **dict.fromkeys(("zeros", "ones", "empty", "full"), ("shape",))}
 _TRAILING = {
     "astype": ("dtype",), "broadcast_to": ("shape",), "linspace": ("num",), "moveaxis": ("source", "destination"), "permute_dims": ("axes",),
-    "reshape": ("shape",), "roll": ("shift",), "tile": ("repetitions",), "to_device": ("device",),
+    "reshape": ("shape",), "roll": ("shift",), "tile": ("repetitions",), "linalg.matrix_power": ("n",),
 }  # fmt: skip
 
 _NAMED = {"diff": ("prepend", "append"), "searchsorted": ("sorter",)}  # the last parameters, which are handed over by name
@@ -263,6 +263,8 @@ def call(library: Library, i: Instruction, args: list[Any]) -> Any:
     if i.name in SYMBOLS and any(type(x) in (int, float, bool, complex) for x in args):
         return SYMBOLS[i.name](*args)  # an operator takes Python numbers in every library
     static = dict(i.static)
+    if i.name == "to_device":
+        return args[0] if library.device_of(args[0]) == static["device"] else library.place(args[0], static["device"])
     if named := _NAMED.get(i.name):
         plain = 2 if i.name == "searchsorted" else 1
         static |= {key: x for key, x in zip(named, args[plain:], strict=False) if x is not None}
