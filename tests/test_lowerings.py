@@ -329,6 +329,28 @@ def test_small_donated_parameters_may_end_in_any_function(last):
     agree(got, expected, "float64")
 
 
+PACKS = {
+    "read later": lambda xp, flat, new, a, x: (new[0:4,], new[4:8,], new[8:12,], xp.sum(flat[:3,] * 2.0) + x), "a later row": lambda xp, flat, new, a, x: (new[0:4,], new[4:8,], new[8:12,], a[::-1] * new[0:4,] * x),
+    "every third": lambda xp, flat, new, a, x: (new[0::3,], new[4::2,], new[8:12,], a * x), "one entry": lambda xp, flat, new, a, x: (new[0:4,], new[4:8,], new[8:12,], new[(3,)] + x),
+    "given out, too": lambda xp, flat, new, a, x: (new[0:4,], new[4:8,], new[8:12,], flat), "as it comes": lambda xp, flat, new, a, x: (new[0:4,], new[4:8,], new[8:12,], new * 2.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", PACKS)
+def test_a_pack_of_donated_parameters_that_a_user_makes(how):
+    def f(a, b, c, x):
+        xp = ann.namespace(a)
+        flat = xp.concat([a, b, c])
+        return PACKS[how](xp, flat, flat * 0.9 + 1.0, a, x)
+
+    step = jit(f, donate=(0, 1, 2), lowering="numpy")
+    found = meant = [*RNG.normal(size=(3, 4)), np.asarray(2.0)]
+    found = [x.copy() for x in found]
+    for _ in range(4):
+        found, meant = [*step(*found[:3], 1.5)], [*f(*meant[:3], 1.5)]
+        agree(found, meant, "float64")
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
 def test_numbers_of_every_kind_enter_a_program(dtype):
     def f(x):

@@ -219,7 +219,6 @@ class Writer:
         p = self.program
         maker = {out: i for i in p.body for out in i.outs}
         place_of = {r: k for k, r in enumerate(p.inputs)}
-        last = {r: n for n, i in enumerate(p.body) for r in i.reads}
 
         def through_reshape(r: Ref) -> Ref:
             return maker[r].args[0] if r in maker and maker[r].name == "reshape" else r
@@ -229,11 +228,12 @@ class Writer:
             i = maker.get(through_reshape(p.outputs[k]))
             if i is None or i.name != "get_item" or i.args[1] or not isinstance(i.static["key"], tuple) or len(i.static["key"]) != 1:
                 return None
-            return i.args[0], i.static["key"][0].start
+            part, n = i.static["key"][0], size(p.values[p.outputs[k]])
+            return (i.args[0], part.start) if isinstance(part, slice) and part.start is not None and part == slice(part.start, part.start + n) else None
 
         given = {place: (k, source(k)) for k, place in p.donated.items()}
         for n, i in enumerate(p.body):
-            if i.name != "concat" or i.static["axis"] != 0 or len(p.values[i.outs[0]].shape) != 1 or last.get(i.outs[0], -1) < n:
+            if i.name != "concat" or i.static["axis"] != 0 or len(p.values[i.outs[0]].shape) != 1:
                 continue
             places = [place_of.get(through_reshape(r)) for r in i.args[0]]
             starts = [sum(size(p.values[r]) for r in i.args[0][:k]) for k in range(len(places))]
@@ -247,7 +247,7 @@ class Writer:
             made = maker.get(result)
             if made is None or not self.by_ufunc(made) or p.values[result] != p.values[i.outs[0]]:
                 continue
-            if last[i.outs[0]] <= p.body.index(made) and all(last[p.inputs[place]] <= n for place in places):  # type: ignore[index]
+            if self.last_use[i.outs[0]] <= p.body.index(made) and all(self.last_use[p.inputs[place]] <= n for place in places):  # type: ignore[index]
                 self.held[result] = i.outs[0]
                 self.packs[i.outs[0]] = [(f[0], place, start) for f, place, start in zip(found, places, starts, strict=True)]  # type: ignore[index,misc]
 
