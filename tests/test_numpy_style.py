@@ -13,11 +13,10 @@ FORMULAS = {
     **{name: (lambda x, name=name: getattr(np, name)(x)) for name in (
         "exp exp2 expm1 log log1p log2 log10 sqrt cbrt square reciprocal sin cos tan sinh cosh tanh arctan arcsinh abs absolute fabs negative positive "
         "degrees radians deg2rad rad2deg sum prod mean max min amax amin std var ptp cumsum cumprod diff sort flip ravel copy transpose squeeze atleast_1d "
-        "atleast_2d diag zeros_like ones_like nanfree").replace(" nanfree", "").split()},
+        "atleast_2d diag zeros_like ones_like").split()},
     **{name: (lambda x, name=name: getattr(np, name)(x / 2)) for name in ("arcsin", "arccos", "arctanh")},
     **{name: (lambda x, name=name: getattr(np, name)(x, x[::-1] + 0.5)) for name in (
-        "add subtract multiply divide true_divide power float_power maximum minimum fmax fmin hypot arctan2 logaddexp copysign dot inner outer vdot matmul "
-        "tensordot_").replace(" tensordot_", "").split()},
+        "add subtract multiply divide true_divide power float_power maximum minimum fmax fmin hypot arctan2 logaddexp copysign dot inner outer vdot matmul").split()},
     "arccosh": lambda x: np.arccosh(x + 1),
     "mod": lambda x: np.mod(x, 0.7) + x % 0.6 + np.remainder(x, 0.9),
     "steps": lambda x: x * np.floor(x * 3) + x * np.rint(x) + x * np.fix(x) + x * np.around(x) + x * np.ceil(x) + np.sign(x) * x + x * (x // 0.5),
