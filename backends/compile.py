@@ -229,11 +229,13 @@ def jit(
     f: a function of trees (dicts, lists, tuples) of arrays and Python numbers, to trees. It must be pure: what is no array
     and no number (strings, booleans, None, functions) is part of the program and must be hashable. Arrays that f closes
     over are read at each call.
-    donate: the arguments, by position or name, whose memory the result may take: their arrays are dead after the call, and
-    the results that replace them are the same objects. static: arguments that are no arrays; each value has its own program.
+    donate: the arguments, by position or name, whose memory the result may take: their arrays are dead after the call.
+    static: arguments that are no arrays; each value has its own program.
     A method's self is static: what its attributes say is read at the trace, and it lives as long as its programs.
     check=True: f itself runs beside the program, and AssertionError names the first instruction that differs.
     lowering: None takes the fastest that can be had; a name ("native", "numpy", "replay") takes that one or raises.
+    A program may give no warnings where f would (the native lowering gives none), and computes 0-d numbers in double precision
+    where it can, so that an intermediate one may stay finite that would overflow in float32.
     Called inside a gradient or another jit, f just runs, and becomes a part of that.
 
         step.traces        how often it was traced           step.trace(*args)     the Program; print it

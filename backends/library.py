@@ -71,10 +71,10 @@ class Library:
 
     # programs
 
-    lowerings: tuple[str, ...] = ("replay",)  # fastest first
+    lowerings: tuple[str, ...] = ("replay",)  # the names that jit(lowering=) takes
 
     def lower(self, program: Any, lowering: str | None = None) -> Callable[[list[Array]], list[Array]]:
-        """What runs a Program on arrays of this library: the lowering of this name, or None for the fastest that can be had."""
+        """What runs a Program on arrays of this library: the lowering of this name, or None for what the library takes by itself."""
         if lowering is not None and lowering not in self.lowerings:
             raise ValueError(f"jit: {self.name} has the lowerings {', '.join(self.lowerings)}; {lowering!r} came")
         return Replay(program) if lowering == "replay" else self.compile(program, lowering)

@@ -10,6 +10,7 @@ OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE are unset first: they would slow NumPy's 
 
 import argparse
 import gc
+import importlib.util
 import os
 import resource
 import statistics
@@ -60,7 +61,8 @@ def attempt(what, make, *args, **kwargs):
 
 def contenders(number):
     found = []
-    for lowering in [name for name in backends.get("numpy").library.lowerings if name != "replay"]:
+    without = {"replay"} if importlib.util.find_spec("llvmlite") else {"replay", "native"}
+    for lowering in [name for name in backends.get("numpy").library.lowerings if name not in without]:
         found += attempt(lowering, workloads.Ours, number, lowering)
     ours = found[0]
     if OPTIONS.eager:
@@ -134,14 +136,14 @@ def run(number):
 
 
 def memory():
-    ours = workloads.Ours(4, OPTIONS.memory if OPTIONS.memory in ("native", "numpy") else "numpy") if OPTIONS.memory in ("native", "numpy") else None
-    if ours is None:
+    before = 0
+    if OPTIONS.memory in ("native", "numpy"):
+        ours = workloads.Ours(4, OPTIONS.memory)
+    else:  # the start comes from ann
         seed = workloads.Ours(4, "numpy")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         ours = workloads.Torch(4, seed, OPTIONS.threads) if OPTIONS.memory == "torch" else workloads.Jax(4, seed)
         del seed
-    else:
-        before = 0
     for _ in range(5):
         ours.step()
     print(f"{OPTIONS.memory}: peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB" + (f" (of which {before / 1024:.0f} MB before it)" if before else ""))
