@@ -23,7 +23,6 @@ from backends.program.program import SYMBOLS, Instruction, Program, Ref, call, e
 from backends.program.promotion import FLOATING, INTEGER, LIMITS, dtype_name
 from backends.program.shapes import normal_axes
 
-Pass = Callable[[Program], Program]
 SMALL = 1024  # entries of a constant that is kept in the program
 
 
