@@ -24,8 +24,8 @@ def native(threads):
     def lower(program):
         pytest.importorskip("llvmlite", reason="llvmlite is not installed (extra: native)")
         from backends.native.blas import Blas, blas
-        from backends.native.groups import CannotExpress
         from backends.native.run import NativeRun
+        from backends.native.steps import CannotExpress
 
         if not isinstance(blas(), Blas):
             pytest.skip(blas())

@@ -499,6 +499,21 @@ def test_convolution_by_winograd_is_as_right_as_the_sum(case, count):
                 assert np.abs(y - true).max() <= error * np.abs(true).max()
 
 
+@pytest.mark.parametrize("count", [1, 3, 4, 31, 32, 33, 1000, 4097])
+def test_random_bits_are_those_of_the_specification(count):
+    from backends.gaps import random_bits
+
+    key, like = (0x12345678, 0xFEDCBA98), np.zeros(1)
+    for step in (0, 7, (1 << 32) - 1):
+        for threads_ in (1, 2):
+            f = lambda s, x: random_bits(s, x, key=key, draw=3, count=count)  # noqa: E731
+            run = NativeRun(jit(f, lowering="replay").trace(np.asarray(step, np.int64), like), found_blas(), threads_, worth=1)
+            assert [i.name for i in run.program.body] == ["random_bits"]
+            (y,) = run([np.asarray(step, np.int64), like])
+            assert y.dtype == np.uint32
+            np.testing.assert_array_equal(y, random_bits(step, like, key=key, draw=3, count=count))
+
+
 def test_a_program_is_planned_again_when_the_blas_has_other_threads():
     b = found_blas()
     if not b.get or b.threads < 2 or threads() < 2:

@@ -1,17 +1,26 @@
-"""The native lowering for NumPy arrays (extra `native`): a Program as kernels of machine code around NumPy's own BLAS, in step on our own threads.
+"""The native lowering for NumPy arrays (extra `native`): a Program as kernels of machine code around NumPy's own BLAS, on threads of our own.
 
-    emit        LLVM IR as text, by arithmetic on values            operations, math    the functions of the standard on such values
-    compile     a kernel's description → the address of its code    loops               Loop: an expression over strided operands, with reductions
-    gemm        Gemm: a matrix product, in parts for each thread    blas                where the product is found, how many threads it has
-    convolution direct: convolutions of any window, and their kernels    winograd       those of 3×3, by fewer products
-    workers     Pool: threads that walk lists of kernels in step
+How a Program gets there, each file one step:
 
-Every kernel is void(int64_t* table). A program is, for each thread, a list of (kernel, table), closed by 0: the parts of an operation that a thread
-does are tables of its own (pointers moved, lengths cut), so that kernels know nothing of threads, and the same kernel serves any shape. A barrier
-is a kernel in the lists. The tables' words that point into arrays of the caller are bound at each run.
+    rewrite, convolution.direct, winograd.convolved      what loops or kernels do better is written so
+    rules, groups → steps       groups that one Loop computes, products, convolutions, random bits; views are places in memory
+    plan                        order, memory, each thread's share; a new phase where one would meet what another wrote
+    run                         tables, and what happens at a call
 
-    addresses = compile.addresses([Loop(…), Gemm("float32", bits), Barrier()])
-    pool(threads()).run(program, arrays)                   the program's words: workers.Run
+and what a kernel is made of:
+
+    emit                        LLVM IR as text, by arithmetic on values
+    operations, math            the functions of the standard on such values
+    loops, gemm, convolution, winograd, philox      kernels: hashable descriptions, with function(name) → the IR
+    compile                     descriptions → addresses of code, kept for the process and on disk
+    blas                        where NumPy's matrix product is found, how many threads it has
+    workers                     Pool: threads that take the tasks of phases
+
+Every kernel is void(int64_t* table). What a thread does of a step is a table of its own (pointers moved, lengths cut), so that kernels know nothing
+of threads, and the same code serves any shape. Tables are absolute but for the words that point into the caller's arrays, which are bound at each call.
+
+To add a kernel: a frozen dataclass with function(name); a step in steps.py with `reads` and `writes`; a rule that makes it; a method of Plan that
+gives, for each thread, Entries of kernel, words and the memory touched.
 """
 
 from __future__ import annotations
@@ -21,11 +30,17 @@ import platform
 import sys
 from typing import Any
 
+LEAST = (0, 45)  # of llvmlite: LLVM 20
+
 
 def unavailable() -> str:
     """Why no program runs so here; empty where programs do."""
     if importlib.util.find_spec("llvmlite") is None:
         return "llvmlite is not installed; the extra `native` brings it"
+    import llvmlite
+
+    if tuple(map(int, llvmlite.__version__.split(".")[:2])) < LEAST:
+        return f"llvmlite {llvmlite.__version__} is too old; the extra `native` brings {'.'.join(map(str, LEAST))} or later"
     if sys.implementation.name != "cpython" or sys.maxsize < 1 << 32 or platform.system() == "Windows":
         return f"not made for {platform.python_implementation()} on {platform.system()}, {64 if sys.maxsize > 1 << 32 else 32} bits"
     from backends.native.blas import Blas, blas
@@ -42,8 +57,8 @@ def lower(program: Any) -> Any:
     if reason := unavailable():
         return reason
     from backends.native.blas import Blas, blas
-    from backends.native.groups import CannotExpress
     from backends.native.run import NativeRun
+    from backends.native.steps import CannotExpress
 
     found = blas()
     assert isinstance(found, Blas)  # else it is unavailable

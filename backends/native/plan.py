@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from backends.native import convolution, gemm, winograd
 from backends.native.blas import Blas
 from backends.native.convolution import Convolve, ConvolveWeights
 from backends.native.emit import SIZE
 from backends.native.gemm import Gemm
-from backends.native.groups import Convolution, Direct, Group, Grouping, Product, Use, encoded, layout
+from backends.native.groups import Grouping, encoded
 from backends.native.loops import SHORT, Loop, Operand
 from backends.native.operations import LONG, REDUCTIONS
+from backends.native.philox import Philox
+from backends.native.rules import RULES
+from backends.native.steps import Convolution, Direct, Group, Product, RandomBits, Use, layout
 from backends.program.program import Program, Ref
 
 LINE = 64  # bytes: memory begins at cache lines
@@ -73,7 +76,7 @@ class Plan:
 
     def __init__(self, program: Program, blas: Blas, threads: int, worth: int = WORTH):
         self.program, self.blas, self.threads, self.worth = program, blas, threads, worth
-        self.grouping = Grouping(program)
+        self.grouping = Grouping(program, RULES)
         self.phases: list[list[list[Entry]]] = [[[] for _ in range(threads)]]
         self.since: list[list[Box]] = [[] for _ in range(threads)]  # what each thread has touched since the last barrier
         self.arena, self.scratch = 0, [0] * threads
@@ -85,7 +88,7 @@ class Plan:
             if isinstance(step, Convolution):
                 winograd.schedule(self, step)
             else:
-                self.schedule(self.group(step) if isinstance(step, Group) else self.product(step) if isinstance(step, Product) else self.direct(step))
+                self.schedule(self.group(step) if isinstance(step, Group) else self.others[type(step)](self, step))
 
     # memory
 
@@ -456,6 +459,19 @@ class Plan:
             entries = self.alone([self.added(use, place) for use, place in partial])
         return entries
 
+    def random(self, r: RandomBits) -> list[list[Entry]]:
+        """Blocks of four words, in vectors of blocks."""
+        g = self.grouping
+        count, kernel = g.bases[r.out].size, Philox(g.dtypes[r.step[0]] if isinstance(r.step, tuple) else "")
+        blocks, unit = -(-count // 4), kernel.lanes
+        step = self.address(*r.step) if isinstance(r.step, tuple) else r.step
+        parts: list[list[Entry]] = []
+        for start, stop in gemm.shares(blocks, self.threads if count >= self.worth else 1, unit):
+            wrote = self.box(self.address(r.out, 4 * start), 4, [(min(4 * stop, count) - 4 * start, 1)], True)
+            words = [self.address(r.out, 4 * start), start, min(4 * stop, count) - 4 * start, step, *r.key, r.draw]
+            parts.append([Entry(kernel, words, [wrote, *(self.whole(root, False) for root in r.reads)])] if start < stop else [])
+        return parts + [[] for _ in range(self.threads - len(parts))]
+
     def gemm(self, p: Product, share: tuple[int, int], part: gemm.Part, target: Home | None) -> Entry:
         dtype = self.grouping.dtypes[p.out]
         size = SIZE[dtype]
@@ -531,3 +547,5 @@ class Plan:
             boxes.append(self.box(words[name], size, axes, root == c.out))
         words["group"] = max(1, convolution.CACHE // (words["rows"] * size * (g.strides[0] * g.row + g.columns * g.filters)))
         return Entry(c.kernel, [words[key] for key in convolution.WORDS], boxes)
+
+    others: ClassVar[dict[Any, Callable[[Plan, Any], list[list[Entry]]]]] = {Product: product, Direct: direct, RandomBits: random}

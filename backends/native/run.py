@@ -12,9 +12,9 @@ from backends.native import workers
 from backends.native.blas import Blas, threads
 from backends.native.compile import addresses
 from backends.native.convolution import direct
-from backends.native.groups import RULES
 from backends.native.plan import LINE, WORTH, Plan
 from backends.native.rewrite import unrolled
+from backends.native.rules import RULES
 from backends.native.winograd import convolved
 from backends.program.passes import expand, simplify
 from backends.program.program import Program

@@ -16,7 +16,7 @@ from typing import Any
 from backends.native.compile import lanes as machine_lanes
 from backends.native.emit import SIZE, Function, Value
 from backends.native.gemm import shares
-from backends.native.groups import RULES, Convolution, Grouping, Use
+from backends.native.steps import Convolution, Use
 from backends.program.abstract import Spec
 from backends.program.program import Instruction, Program, Ref
 
@@ -185,26 +185,6 @@ def _start(program: Program, folded: Instruction, i: Instruction) -> tuple[int, 
     return key[1].indices(whole[1])[0], key[2].indices(whole[2])[0]
 
 
-def rule(self: Grouping, i: Instruction) -> None:
-    """A step of its own; its matrices are values of our own."""
-    out, dtype = i.outs[0], self.dtypes[i.outs[0]]
-    a, b = (self.contiguous(x) for x in i.args)
-    n, height, width, channels = self.shapes[i.args[0]]
-    weights = i.name == "conv3x3_filter"
-    filters = self.shapes[i.args[1]][-1]
-    if i.static["turned"]:
-        filters = self.shapes[i.args[1]][0] // 9
-    self.own(out)
-    depth = (channels, filters)
-    scratch = [self.new((16, *depth), dtype)]
-    if i.static["turned"]:
-        scratch.append(self.new((16, *reversed(depth)), dtype))
-    self.steps.append(Convolution(out, a, b, (n, height, width), depth, i.static["before"], i.static["size"], i.static["turned"], weights, scratch))
-    for v in (out, *scratch):
-        self.made[v] = len(self.steps) - 1
-
-
-RULES["conv3x3"] = RULES["conv3x3_filter"] = rule
 
 
 # ------------------------------------------------------------------------------------------------- a step, for each thread
