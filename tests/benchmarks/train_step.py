@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 
+SETTLE = 0.25  # seconds in which the threads of OpenBLAS, OpenMP and XLA go to sleep
 SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 if any(name in os.environ for name in SLOWING):
     os.execve(sys.executable, [sys.executable, *sys.argv], {k: v for k, v in os.environ.items() if k not in SLOWING})
@@ -79,11 +80,13 @@ def contenders(number):
 
 
 def measure(calls):
-    """{contender: [seconds a call, for each round]}, interleaved."""
+    """{contender: [seconds a call, for each round]}, interleaved; each begins when the threads of the one before, which spin a while, are asleep."""
     times = {c: [] for c in calls}
     gc.disable()
     for _ in range(OPTIONS.rounds):
         for c, call in calls.items():
+            time.sleep(SETTLE)
+            call()
             n, started = 0, time.perf_counter()
             while (passed := time.perf_counter() - started) < OPTIONS.seconds or n < 3:
                 call()
