@@ -1,10 +1,12 @@
 """The parts of the native lowering: elementary functions, loops, matrix products, workers, the cache of machine code."""
 
 import ctypes
+import gc
 import os
 import stat
 import threading
 import warnings
+import weakref
 
 import mpmath
 import numpy as np
@@ -346,8 +348,8 @@ def test_parts_cover_a_product_once():
 # workers
 
 
-def program(pool, phases, patches=(), planned=(0, 0, 0, 0), slots=()):
-    """(what runs, what must be kept) of a program for workers.Run: phases of tasks of (kernel, table)."""
+def program(pool, phases, patches=(), planned=(0, 0, 0, 0), slots=(), more=()):
+    """What runs a program of workers.Run: phases of tasks of (kernel, table)."""
     lists = [[np.array([word for pair in task for word in pair] + [0], np.int64) for task in tasks] for tasks in phases]
     rows = np.zeros((len(phases) + 1, workers.TASK + pool.count), np.int64)
     for row, tasks in zip(rows, lists, strict=False):
@@ -356,7 +358,7 @@ def program(pool, phases, patches=(), planned=(0, 0, 0, 0), slots=()):
     slot = np.array(list(slots) or [(0,) * workers.SLOT_WORDS], np.int64)
     words = [pool.shared, pool.count, *planned, len(patches), triples.ctypes.data, len(slots), slot.ctypes.data]
     table = np.array([*words, *workers.python_words(pool.count == 1), rows.ctypes.data if pool.count > 1 else lists[0][0].ctypes.data], np.int64)
-    return workers.entry(table), [*lists, rows, triples, slot]
+    return workers.entry(table, [*lists, rows, triples, slot, *more])
 
 
 def counting(count, rounds, pool):
@@ -372,28 +374,45 @@ def counting(count, rounds, pool):
             kept.append(np.array([*at, 1], np.int64))
             tasks.append([(add, kept[-1].ctypes.data)])
         phases.append(tasks if r % 5 else [[entry for task in tasks for entry in task]])
-    run, more = program(pool, phases)
+    run = program(pool, phases, more=kept)
     true = state.copy()
     for r in range(rounds):
         true[r + 1] = true[r] + np.roll(true[r], -1)
-    return run, state, true, kept + more
+    return run, state, true
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_workers_walk_in_step(count):
     pool = workers.pool(count)
-    run, state, true, _kept = counting(count, 20, pool)
+    run, state, true = counting(count, 20, pool)
     for _ in range(50):
         state[1:] = 0
         assert pool.run(run, []) is workers.DONE
         assert (state == true).all()
 
 
+def test_a_thread_may_be_in_a_program_that_another_plans_anew():
+    """What a planned program points to lives as long as it can be called."""
+    f = jit(lambda x, w: ann.tanh(x @ w) + 1, lowering="replay")
+    x, w = np.ones((64, 64), "f"), np.full((64, 64), 0.01, "f")
+    run = NativeRun(f.trace(x, w), found_blas(), 2, worth=1)
+    called = run.work([x, w])
+    true, old, memory = called[-1].copy(), run.together, weakref.ref(run.step.__self__.kept[0])
+    run.prepare()
+    gc.collect()
+    called[-1][:] = 0
+    assert memory() is not None and old(called) is workers.DONE
+    assert (called[-1] == true).all()
+    del old
+    gc.collect()
+    assert memory() is None, "a program that can no longer be called gives its memory back"
+
+
 def test_threads_that_call_at_once_wait_for_each_other():
     pool, wrong = workers.pool(2), []
     programs = [counting(2, 10, pool) for _ in range(3)]
 
-    def many(run, state, true, _):
+    def many(run, state, true):
         for _ in range(100):
             state[1:] = 0
             if pool.run(run, []) is not workers.DONE or (state != true).any():
@@ -415,7 +434,7 @@ def test_a_child_process_has_workers_of_its_own():
     child = os.fork()
     if child == 0:
         pool = workers.pool(2)
-        run, state, true, _kept = counting(2, 10, pool)
+        run, state, true = counting(2, 10, pool)
         os._exit(0 if pool.run(run, []) is workers.DONE and (state == true).all() else 1)
     assert os.waitpid(child, 0)[1] == 0
 
@@ -423,7 +442,7 @@ def test_a_child_process_has_workers_of_its_own():
 def test_arrays_are_bound_by_their_address():
     add = compiler.addresses([Loop((Operand("int64", "1"), Operand("int64", "1")), (("load", "int64", 0), ("add", "int64", 0, 0)), ((1, 1, None),))])[0]
     table = np.array([0, 0, 3], np.int64)
-    run, _kept = program(workers.pool(1), [[[(add, table.ctypes.data)]]], [(table.ctypes.data, 0, 8), (table.ctypes.data + 8, 1, 0)])
+    run = program(workers.pool(1), [[[(add, table.ctypes.data)]]], [(table.ctypes.data, 0, 8), (table.ctypes.data + 8, 1, 0)])
     for _ in range(2):
         x, y = np.arange(4), np.zeros(3, np.int64)
         assert workers.pool(1).run(run, [x, y]) is workers.DONE
@@ -436,7 +455,7 @@ def test_a_program_is_not_run_when_the_blas_has_other_threads_than_planned():
         pytest.skip("this BLAS does not tell its threads")
     before = b.threads
     for planned in (before, before + 1):
-        run, _kept = program(workers.pool(1), [[[]]], planned=(planned, *workers.blas_words(b)[1:]))
+        run = program(workers.pool(1), [[[]]], planned=(planned, *workers.blas_words(b)[1:]))
         assert workers.pool(1).run(run, []) is (workers.DONE if planned == before else workers.OTHER_THREADS)
         assert b.threads == before
 
@@ -444,7 +463,7 @@ def test_a_program_is_not_run_when_the_blas_has_other_threads_than_planned():
 def test_arrays_that_are_not_as_their_slots_say_are_refused():
     whole = np.zeros(10)
     slots = [(id(np.dtype("float64")), 0x501, 40, 1, 0), (id(np.dtype("float64")), 0x101, 40, 0, 0)]  # the first is donated: writeable, alone
-    run, _kept = program(workers.pool(1), [[[]]], slots=slots)
+    run = program(workers.pool(1), [[[]]], slots=slots)
     frozen = np.zeros(5)
     frozen.flags.writeable = False
     good = whole[:5], whole[5:]

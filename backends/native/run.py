@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import sys
 from typing import Any
 
@@ -44,7 +45,7 @@ class NativeRun:
         if alone:
             phases = [[[entry for phase in phases for entry in phase[0]]]]
         self.threads = 1 if alone else plan.threads
-        self.pool = workers.pool(self.threads)
+        pool = workers.pool(self.threads)
         entries = [entry for phase in phases for one in phase for entry in one]
         kernels = list(dict.fromkeys(entry.kernel for entry in entries))
         code = dict(zip(kernels, addresses(kernels), strict=True))
@@ -87,13 +88,13 @@ class NativeRun:
             for k, (r, dtype) in enumerate(zip(self.program.inputs, self.dtypes, strict=True))
         ]
         slot = np.array(slots or [(0,) * workers.SLOT_WORDS], np.int64)
-        words = [self.pool.shared, self.threads, *workers.blas_words(self.blas), len(patches), _address(bound), len(slots), _address(slot)]
+        words = [pool.shared, self.threads, *workers.blas_words(self.blas), len(patches), _address(bound), len(slots), _address(slot)]
         head = np.array([*words, *workers.python_words(self.brief), _address(flat[0]) if alone else _address(rows)], np.int64)
-        self.kept = [memory, table, rows, bound, slot, *flat, plan.grouping.constants]  # what the tables point to
-        self.step = workers.entry(head)
+        self.step = workers.entry(head, [memory, table, rows, bound, slot, *flat, plan.grouping.constants])
         self.fresh = [(plan.grouping.shapes[r], np.dtype(plan.grouping.dtypes[r])) for r in plan.fresh]
         self.results = plan.results  # for each output its place among the arrays, or what it is
         self.places = [place for place, _ in self.results]
+        self.together = functools.partial(pool.run, self.step)  # both, for another thread may plan anew at any time
         self.unlocked = self.brief and self.threads == 1 and getattr(sys, "_is_gil_enabled", lambda: True)() and self.flag is None
 
     def __call__(self, arrays: list[Any]) -> list[Any]:
@@ -107,7 +108,7 @@ class NativeRun:
             called.append(np.empty(shape, dtype))
         if self.unlocked and self.step(called) is workers.DONE:  # no other thread can have come between
             return called
-        while (says := self.pool.run(self.step, called)) is not workers.DONE:
+        while (says := self.together(called)) is not workers.DONE:
             if says == workers.UNFIT:
                 called = self.admitted(called)
             else:

@@ -238,13 +238,21 @@ _held = (ctypes.c_int64 * 1)()  # how many programs hold the BLAS at one thread
 _methods: list[Any] = []  # live as long as the process
 
 
-def entry(words: Any) -> Callable[[list[Any]], Any]:
-    """The function of Python that runs the program of these words, an array of int64."""
+class Words(known("numpy").xp.ndarray):  # type: ignore[name-defined,misc]
+    """The words of a program; `kept` holds what they point to, for as long as the program can be called."""
+
+    kept: Any = None
+
+
+def entry(words: Any, kept: Any) -> Callable[[list[Any]], Any]:
+    """The function of Python that runs the program of these words, an array of int64. It keeps alive what they point to."""
     if not _methods:
         (run,) = compiler.addresses([Run(object.__basicsize__)])
         name = ctypes.create_string_buffer(b"program")
         _methods.extend([(ctypes.c_int64 * 4)(ctypes.addressof(name), run, 8, 0), name])  # a PyMethodDef that takes one object
         ctypes.pythonapi.PyCFunction_NewEx.restype = ctypes.py_object
+    words = words.view(Words)
+    words.kept = kept
     make = ctypes.pythonapi.PyCFunction_NewEx
     return make(ctypes.byref(_methods[0]), ctypes.py_object(words), None)  # type: ignore[no-any-return]
 
