@@ -3,7 +3,10 @@
 import ctypes
 import gc
 import os
+import pathlib
 import stat
+import subprocess
+import sys
 import threading
 import warnings
 import weakref
@@ -439,6 +442,21 @@ def test_a_child_process_has_workers_of_its_own():
     assert os.waitpid(child, 0)[1] == 0
 
 
+def test_a_process_ends_while_workers_wait_awake():
+    """They look at memory that the end of the interpreter would free, and that this C library fills with what looks like tasks."""
+    source = """if True:
+        from backends.native import workers
+        workers.SPIN = 10**9
+        from test_native import counting
+        run, state, true = counting(2, 10, workers.pool(2))
+        assert workers.pool(2).run(run, []) is workers.DONE and (state == true).all()
+    """
+    here = pathlib.Path(__file__).parent
+    environment = os.environ | {"ANN_NATIVE_CACHE": "off", "MALLOC_PERTURB_": "85", "PYTHONPATH": os.pathsep.join(map(str, (here.parent, here)))}
+    done = subprocess.run([sys.executable, "-c", source], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 def test_arrays_are_bound_by_their_address():
     add = compiler.addresses([Loop((Operand("int64", "1"), Operand("int64", "1")), (("load", "int64", 0), ("add", "int64", 0, 0)), ((1, 1, None),))])[0]
     table = np.array([0, 0, 3], np.int64)
@@ -632,6 +650,17 @@ def test_code_is_read_from_disk_once_it_is_compiled(folder, monkeypatch):
     monkeypatch.setenv("ANN_NATIVE_CACHE", str(folder))
     assert compiled_again(monkeypatch) == 0
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in folder.iterdir())
+
+
+def test_code_of_other_sources_is_neither_read_nor_written(folder, monkeypatch):
+    """As when the package is brought up to date under a process: its kernels would be taken for those of the new text."""
+    assert compiled_again(monkeypatch) == 1
+    (file,) = folder.iterdir()
+    monkeypatch.setenv("ANN_NATIVE_CACHE", str(folder))
+    monkeypatch.setattr(compiler, "_sources", lambda: "another text")
+    assert "changed since" in compiler.Folder.open().reason
+    file.unlink()
+    assert compiled_again(monkeypatch) == 1 and not list(folder.iterdir())
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])

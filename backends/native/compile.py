@@ -130,9 +130,16 @@ def identity() -> str:
     import llvmlite
     from llvmlite import binding as llvm
 
+    return "\n".join([llvmlite.__version__, str(llvm.llvm_version_info), llvm.get_process_triple(), llvm.get_host_cpu_name(), features(), SOURCES])
+
+
+def _sources() -> str:
+    """A hash of the text of this folder."""
     parts = sorted((part for part in importlib.resources.files("backends.native").iterdir() if part.name.endswith(".py")), key=lambda part: part.name)
-    sources = hashlib.sha256(b"\0".join(part.read_bytes() for part in parts)).hexdigest()
-    return "\n".join([llvmlite.__version__, str(llvm.llvm_version_info), llvm.get_process_triple(), llvm.get_host_cpu_name(), features(), sources])
+    return hashlib.sha256(b"\0".join(part.read_bytes() for part in parts)).hexdigest()
+
+
+SOURCES = _sources()  # of what was imported
 
 
 class Folder:
@@ -147,6 +154,8 @@ class Folder:
         asked = os.environ.get("ANN_NATIVE_CACHE", "")
         if asked == "off" or os.name != "posix":
             return cls(None, "ANN_NATIVE_CACHE=off" if asked else "no private folders on this system")
+        if _sources() != SOURCES:  # its kernels are not those of the modules imported, and would be taken for them
+            return cls(None, "the files of backends/native have changed since they were imported")
         path = asked or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "ann", "native")
         try:
             os.makedirs(path, mode=0o700, exist_ok=True)

@@ -275,7 +275,8 @@ class Pool:
 
     def __init__(self, count: int):
         self.count = count
-        self.memory = (ctypes.c_int64 * (SHARED_WORDS + 8))()  # never freed: the tables of programs point to it
+        self.memory = (ctypes.c_int64 * (SHARED_WORDS + 8))()
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.memory))  # never freed: workers wait there even while the interpreter ends
         self.shared = -(-ctypes.addressof(self.memory) // 64) * 64
         self.sleepers, self.clash = (ctypes.c_int64.from_address(self.shared + 8 * i) for i in (SLEEPERS, CLASH))
         self.tables = [(ctypes.c_int64 * 3)(self.shared, number, 8 * (count + TASK)) for number in range(count)]
