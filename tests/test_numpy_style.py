@@ -19,7 +19,7 @@ FORMULAS = {
         "add subtract multiply divide true_divide power float_power maximum minimum fmax fmin hypot arctan2 logaddexp copysign dot inner outer vdot matmul").split()},
     "arccosh": lambda x: np.arccosh(x + 1),
     "mod": lambda x: np.mod(x, 0.7) + x % 0.6 + np.remainder(x, 0.9),
-    "steps": lambda x: x * np.floor(x * 3) + x * np.rint(x) + x * np.fix(x) + x * np.around(x) + x * np.ceil(x) + np.sign(x) * x + x * (x // 0.5),
+    "steps": lambda x: x * np.floor(x * 3) + x * np.rint(x) + x * np.trunc(x) + x * np.around(x) + x * np.ceil(x) + np.sign(x) * x + x * (x // 0.5),
     "operators": lambda x: (2.0 - x) / (1.0 + x**2) + 2.0**x - (-x) + abs(x) + x @ np.outer(x, x) + np.float64(2) * x,
     "where": lambda x: np.where(x > 0.5, x, x**2),
     "clip": lambda x: np.clip(x, 0.5, 1.0) + x.clip(0.4, 0.9),
