@@ -229,8 +229,9 @@ class Model:
         generator serves one epoch, or with steps_per_epoch as many as it lasts.
         validation_data: (x, y), (x, y, sample_weight) or an iterable of batches; validation_split: the share of the rows at the
         end to hold out, if there are no validation_data. Weights: one a row, or a dict or tuple for several outputs.
-        Ctrl-C leaves the model as after the last whole step. FloatingPointError when the loss is not finite: the parameters are
-        then those of the last finite reading.
+        Ctrl-C, or an error, leaves the model as after the last whole step; where an error came when a compiled step had begun to
+        write in place, it says so, and the model is as at the last reading. FloatingPointError when the loss is not finite: the
+        parameters are then those of the last finite reading.
         """
         self._must_have_loss("fit", y)
         for name, value in (("epochs", epochs), ("batch_size", batch_size)):
@@ -306,8 +307,14 @@ class Model:
         self._must_have_loss("train_on_batch", y)
         parts = self._parts(x, y, sample_weight, class_weight, on_disk=False)
         tally = Tally(self._task)
-        with Deferred(signal.SIGINT):
-            tally.add(self._advance(self._step(), *parts))
+        try:
+            with Deferred(signal.SIGINT):
+                tally.add(self._advance(self._step(), *parts))
+        except BaseException as error:
+            if self._mid_step:
+                error.add_note("train_on_batch: the step had begun to write, so the model is no longer as it was; load_weights or model.params = … sets it back")
+                self._mid_step = False
+            raise
         return Scores(tally.values())
 
     def _step(self) -> Callable[..., Any]:
@@ -327,8 +334,12 @@ class Model:
 
     def _advance(self, step: Callable[..., Any], x: Tree, y: Tree, w: Any) -> dict[str, Any]:
         params, state, slots, number = self._now
-        self._mid_step = True  # what was donated may be half written until the step returns
-        params, state, slots, terms = step(params, state, slots, x, y, w, number)
+        self._mid_step = self._under_jit  # what was donated may be half written until the step returns
+        try:
+            params, state, slots, terms = step(params, state, slots, x, y, w, number)
+        except BaseException as error:
+            self._mid_step = self._under_jit and not step.spares(error)  # type: ignore[attr-defined]
+            raise
         self._now = (params, state, slots, number + 1)
         self._mid_step = False
         return terms  # type: ignore[no-any-return]

@@ -26,7 +26,7 @@ from backends.library import NOTHING, Library, common_library, known, library_of
 from backends.program import calls
 from backends.program.abstract import Abstract, Spec, abstract_library, name_of
 from backends.program.calls import Input
-from backends.program.program import Escaped, Program, Ref, extract
+from backends.program.program import Escaped, Program, Ref, extract, spare
 from backends.wrapped import users_line
 
 Tree = Any
@@ -105,6 +105,10 @@ class Jitted:
         """For each program: which lowering runs it, and why not a faster one."""
         return "\n\n".join(made.explain() for made in self._compiled.values()) or f"{self!r} was not called yet: it has no program"
 
+    def spares(self, error: BaseException) -> bool:
+        """Whether all that was donated to the call that raised this error is as it was before."""
+        return getattr(error, "spared", False) or not any(getattr(made.run, "donated", ()) for made in self._compiled.values())
+
     def trace(self, *args: Any, **kwargs: Any) -> Program:
         """The program for arguments like these; nothing is computed. A backends.Spec stands for an array of its shape and dtype."""
         leaves = tree.leaves([x for x, static, _ in self._told(args, kwargs) if not static])
@@ -162,7 +166,11 @@ class Jitted:
         except TypeError as error:
             raise TypeError(f"{self!r}: an argument that is no array is part of the program, so it must be hashable: {error}") from None
         if made is None:
-            made = self._compile(found, args, kwargs, leaves)
+            try:
+                made = self._compile(found, args, kwargs, leaves)
+            except BaseException as error:
+                spare(error)
+                raise
         elif len(self._compiled) > 1:
             try:
                 self._compiled.move_to_end(found)
@@ -240,6 +248,7 @@ def jit(
 
         step.traces        how often it was traced           step.trace(*args)     the Program; print it
         step.programs      its programs                      step.explain()        which lowering runs them, and why
+        step.spares(error) whether a call that raised it left what was donated as it was
     """
     if f is None:
         return functools.partial(jit, donate=donate, static=static, check=check, lowering=lowering)

@@ -147,3 +147,89 @@ def test_torch_compile_follows_the_replay():
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(g, h)
     assert "torch.compile" in step.explain()
+
+
+class Fussy(ann.Layer):
+    inner: ann.Layer
+
+    def call(self, x, ctx):
+        if x.shape[0] == 8:  # the short last batch
+            raise RuntimeError("eight are too few")
+        return self.inner(x, ctx)
+
+
+def steps_of(m):
+    """A callback that keeps the parameters after each step."""
+    kept = []
+
+    class Keep(ann.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs):
+            kept.append(tree.map(np.array, m.params))
+
+    return Keep(), kept
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_what_a_layer_raises_names_the_layer_and_leaves_the_model_as_after_the_last_step(jit):
+    x, y = data((12,))
+    m = ann.Model([ann.Dense(8), Fussy(ann.Dense(4))], seed=0)
+    m.compile("adam", "categorical_crossentropy")
+    keep, kept = steps_of(m)
+    with pytest.raises(RuntimeError, match="eight are too few") as caught:
+        m.fit(x, y, batch_size=16, shuffle=False, jit=jit, verbose=0, callbacks=[keep])
+    assert caught.value.__notes__ == ["in the layer Fussy 'fussy', where x is float32 (8, 8)"]
+    assert len(kept) == 1
+    tree.map(np.testing.assert_array_equal, m.params, kept[-1])
+    m.fit(x[:16], y[:16], batch_size=16, jit=jit, verbose=0)  # and it goes on
+    for use in (lambda: m.predict(x[:8]), lambda: m.evaluate(x[:8], y[:8]), lambda: m.net.apply(m.params, x[:8])):
+        with pytest.raises(RuntimeError, match="eight") as caught:
+            use()
+        assert caught.value.__notes__ == ["in the layer Fussy 'fussy', where x is float32 (8, 8)"]
+
+
+def test_the_innermost_layer_is_named_once_and_a_function_by_its_name():
+    def broken(x):
+        raise KeyError("k")
+
+    net = ann.Sequential([ann.Sequential([ann.Dense(3), broken], name="block")])
+    with pytest.raises(KeyError) as caught:
+        net.init(np.ones((5, 2), "f"))
+    assert caught.value.__notes__ == ["in the layer Function 'block/broken', where x is float32 (2, 3)"]
+
+
+@pytest.mark.parametrize("kind", ["native", "numpy", "replay"])
+def test_an_error_in_a_step_takes_back_no_more_than_it_must(kind, monkeypatch):
+    """Where nothing was written the parameters are those of the last step; else those of the last reading, and the error says so."""
+    if kind == "native":
+        pytest.importorskip("llvmlite")
+    original = backends.jit
+    monkeypatch.setattr(backends, "jit", lambda f, **options: original(f, **options, lowering=kind))
+    x, y = RNG.integers(0, 5, (32, 2)), np.arange(32) % 3
+    x[20, 1] = 5  # there are 5 rows, 0 … 4
+    m = ann.Model([ann.Embedding(5, 4), ann.Flatten(), ann.Dense(3)], seed=0)
+    m.compile("adam", "categorical_crossentropy")
+    m.fit(x[:8], y[:8], batch_size=8, verbose=0)
+    start = m.params
+    keep, kept = steps_of(m)
+    with pytest.raises(IndexError) as caught:
+        m.fit(x, y, batch_size=8, shuffle=False, verbose=0, callbacks=[keep])
+    assert len(kept) == 2
+    notes = " ".join(getattr(caught.value, "__notes__", ()))
+    tree.map(np.testing.assert_array_equal, m.params, start if kind == "native" else kept[-1])
+    assert ("the parameters are those of step 1, as at the last reading; 2 steps are lost" in notes) == (kind == "native")
+    now = m.params
+    with pytest.raises(IndexError) as caught:
+        m.train_on_batch(x[16:24], y[16:24])
+    if kind == "native":
+        assert "no longer as it was" in " ".join(caught.value.__notes__)
+    else:
+        tree.map(np.testing.assert_array_equal, m.params, now)
+
+
+def test_an_error_after_the_first_write_is_no_spared_one():
+    f = ann.jit(lambda p, x, i: (p + 1.0, backends.namespace(x, p).take(x, i) + backends.namespace(p).sum(p + 1.0)), donate=0, lowering="numpy")
+    p, x = np.zeros(3), np.arange(3.0)
+    p, _ = f(p, x, np.asarray([0]))
+    with pytest.raises(IndexError) as caught:
+        f(p, x, np.asarray([7]))
+    assert f.spares(caught.value) == (p == 1.0).all()

@@ -259,6 +259,15 @@ class Context:
         self._run, self._layer, self.path, self.training = run, layer, path, training
         self._names = {id(child): name for name, child in layer.children.items()}
 
+    def call(self, x: Any) -> Any:
+        """The layer's output for x. What it raises says in a note in which layer, the innermost, and for what x."""
+        try:
+            return self._layer.call(x, self)
+        except Exception as error:
+            if not any(note.startswith("in the layer ") for note in getattr(error, "__notes__", ())):
+                error.add_note(f"in the layer {self._who}, where x is {_describe(x)}")
+            raise
+
     def enter(self, child: Layer, x: Any) -> Any:
         """child(x) in its own context: what `child(x, ctx)` does."""
         name = self._names.get(id(child))
@@ -341,7 +350,7 @@ class _Run:
     def call(self, layer: Layer, path: str, x: Any, training: bool) -> Any:
         layer = self.swaps.get(path, layer)
         training = training and layer.trainable and not (self.frozen is not None and self.frozen(path))
-        y = layer.call(x, Context(self, layer, path, training))
+        y = Context(self, layer, path, training).call(x)
         return y if self.observe is None else self.observe(layer, path, y)
 
     def parameter(self, ctx: Context, path: str, shape: tuple[int, ...], init: Any, constraint: Any) -> Array:
@@ -387,7 +396,7 @@ class Build(_Run):
         self.makers: dict[int, tuple[str, Layer, Any]] = {}  # of each array the innermost layer that returned it
 
     def call(self, layer: Layer, path: str, x: Any, training: bool) -> Any:
-        y = layer.call(x, Context(self, layer, path, training))
+        y = Context(self, layer, path, training).call(x)
         self.outputs.append((path, layer, tree.map(lambda a: tuple(a.shape), y)))
         for leaf in tree.leaves(y):
             self.makers.setdefault(id(leaf), (path, layer, leaf))
@@ -492,6 +501,12 @@ def walk(net: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
     yield path, net
     for name, child in net.children.items():
         yield from walk(child, f"{path}/{name}" if path else name)
+
+
+def _describe(x: Tree) -> str:
+    """The arrays of an input, for a message: float32 (8, 3)."""
+    shown = {path: f"{str(a.dtype).rpartition('.')[2]} {tuple(a.shape)}" if hasattr(a, "shape") else repr(a) for path, a in tree.flatten(x).items()}
+    return ", ".join(f"{path}: {one}" if path else one for path, one in shown.items())
 
 
 def _show(value: Any) -> str:

@@ -75,7 +75,7 @@ class _Watch(_Run):
     def call(self, layer: Layer, path: str, x: Any, training: bool) -> Any:
         before = len(self.boxes)
         self.owning.append(set())
-        y = layer.call(x, Context(self, layer, path, training))
+        y = Context(self, layer, path, training).call(x)
         own = self.owning.pop()
         inner = len(self.boxes) > before
         if inner and not own and all(id(getattr(leaf, "node", None) or leaf) in self.owners for leaf in tree.leaves(y)):

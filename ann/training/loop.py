@@ -78,8 +78,9 @@ class Loop:
                         raise
                     print(error)
             self.tell("on_train_end", {})
-        except BaseException:
-            if self.model._mid_step:  # a second Ctrl-C, an error of memory: the step is half done
+        except BaseException as error:
+            if self.model._mid_step:  # a second Ctrl-C, an index out of range: the step is half done
+                error.add_note(f"fit: the step had begun to write, so the parameters are those of step {self.good[3]}, as at the last reading; {self.model._now[3] - self.good[3]} steps are lost")
                 self.model._now, self.model._mid_step = self.good, False
             raise
         finally:

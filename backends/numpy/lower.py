@@ -27,7 +27,7 @@ from backends.numpy import scalars
 from backends.numpy.pack import pack
 from backends.numpy.taps import taps
 from backends.program.passes import ELEMENTWISE, simplify
-from backends.program.program import Instruction, Program, Ref, call, size
+from backends.program.program import Instruction, Program, Ref, call, size, spare
 from backends.program.promotion import FLOATING
 from backends.wrapped import join_key
 
@@ -47,25 +47,33 @@ class NumPyRun:
 
     def __init__(self, program: Program):
         self.program = pack(taps(simplify(program)))
-        self.source, self.constants = Writer(self.program).source()
+        writer = Writer(self.program)
+        self.source, self.constants = writer.source()
+        self.spared = writer.spared  # lines of the source before the first that writes into donated memory
         scope = dict(self.constants)
         exec(compile(self.source, "<program>", "exec"), scope)
         self._make = scope["make"]
         self._idle: list[Any] = []
-        self._donated = sorted(set(self.program.donated.values()))
-        self._others = [place for place in range(len(self.program.inputs)) if place not in self._donated]
-        self._owned: tuple[list[Any], set[int]] = [None] * len(self._donated), set()  # donated arrays as last seen, what their memory belongs to
+        self.donated = sorted(set(self.program.donated.values()))
+        self._others = [place for place in range(len(self.program.inputs)) if place not in self.donated]
+        self._owned: tuple[list[Any], set[int]] = [None] * len(self.donated), set()  # donated arrays as last seen, what their memory belongs to
 
     def __call__(self, arrays: list[Array]) -> list[Array]:
         program = self.program
         arrays = [*arrays, *program.captured] if program.captured else arrays
-        if self._donated:
+        if self.donated:
             arrays = self._own(arrays)
         try:
             run = self._idle.pop()
         except IndexError:
             run = self._make()
-        results: list[Array] = run(*arrays)
+        try:
+            results: list[Array] = run(*arrays)
+        except BaseException as error:
+            inside = error.__traceback__.tb_next  # type: ignore[union-attr]
+            if self.donated and inside is not None and inside.tb_lineno <= self.spared:
+                spare(error)
+            raise
         self._idle.append(run)
         return results
 
@@ -76,7 +84,7 @@ class NumPyRun:
         others those that share memory with a donated one.
         """
         last, roots = self._owned
-        for place, x in zip(self._donated, last, strict=True):
+        for place, x in zip(self.donated, last, strict=True):
             if arrays[place] is not x:
                 arrays = list(arrays)
                 roots = self._admit(arrays)
@@ -84,7 +92,7 @@ class NumPyRun:
         for place in self._others:
             x = arrays[place]
             root = _root(x)
-            if id(root) in roots or (not isinstance(root, np.ndarray | np.generic) and any(np.may_share_memory(x, arrays[k]) for k in self._donated)):
+            if id(root) in roots or (not isinstance(root, np.ndarray | np.generic) and any(np.may_share_memory(x, arrays[k]) for k in self.donated)):
                 arrays = list(arrays)
                 arrays[place] = np.array(x, copy=True)
         return arrays
@@ -92,14 +100,14 @@ class NumPyRun:
     def _admit(self, arrays: list[Array]) -> set[int]:
         """Donated arrays that were not seen before, copied where they must not be written; what the memory of all of them belongs to."""
         seen: dict[int, list[Array]] = {}
-        for place in self._donated:
+        for place in self.donated:
             x = arrays[place]
             plain = type(x) is np.ndarray and x.flags.writeable and x.dtype.isnative and isinstance(_root(x), np.ndarray)
             if not plain or any(np.may_share_memory(x, y) for y in seen.get(id(_root(x)), ())):
                 x = arrays[place] = np.array(x, dtype=x.dtype.newbyteorder("="), order="C")
             seen.setdefault(id(_root(x)), []).append(x)
         roots = set(seen)
-        self._owned = [arrays[place] for place in self._donated], roots
+        self._owned = [arrays[place] for place in self.donated], roots
         return roots
 
     def explain(self) -> str:
@@ -387,11 +395,14 @@ class Writer:
         ends, given = self.results_lines()
         self.constants["sizes"] = tuple(self.sizes)
         self.drop_views(" ".join((*ends, *given)))
-        body = [*self.blocks(), *ends]
+        lines, spared = self.blocks()
+        body = [*lines, *ends]
         text = ["def make():", "    store = [empty(n + 64, 'uint8') for n in sizes]"]
         text += [f"    {line}" for line in self.head]
         kept = [f"        nonlocal {', '.join(self.kept)}"] if self.kept else []
-        text += [f"    def run({', '.join(names)}):", *kept, *(f"        {line}" for line in body), f"        return [{', '.join(given)}]", "    return run"]
+        text += [f"    def run({', '.join(names)}):", *kept]
+        self.spared = len(text) + spared
+        text += [*(f"        {line}" for line in body), f"        return [{', '.join(given)}]", "    return run"]
         return "\n".join(text) + "\n", self.constants
 
     def results_lines(self) -> tuple[list[str], list[str]]:
@@ -424,19 +435,23 @@ class Writer:
                 used.update(v.name for v in (*line.reads, *(() if line.optional else line.writes)))
         self.lines = kept[::-1]
 
-    def blocks(self) -> list[str]:
-        """The lines, with runs that treat the rows of large arrays alike put into a loop over blocks of rows."""
+    def blocks(self) -> tuple[list[str], int]:
+        """The lines, with runs that treat the rows of large arrays alike put into a loop over blocks of rows; how many come before the first that writes into donated memory."""
         text: list[str] = []
         k = 0
+        given = {self.values[r].home for r in (*self.taken.values(), *self.packs)}
+        spared: int | None = None
         while k < len(self.lines):
             run = self.run_of_rows(k)
+            if spared is None and any(v.home in given for line in self.lines[k : k + max(run, 1)] for v in line.writes):
+                spared = len(text)
             if run:
                 text += self.loop(self.lines[k : k + run])
                 k += run
             else:
                 text.append(self.lines[k].text())
                 k += 1
-        return text
+        return text, len(text) if spared is None else spared
 
     def run_of_rows(self, k: int) -> int:
         """How many lines from k on make one block: at least two, alike in rows, on arrays of more than two chunks."""

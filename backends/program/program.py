@@ -107,6 +107,11 @@ class Program:
         return draw(self)
 
 
+def spare(error: BaseException) -> None:
+    """Note in an error that nothing donated had been written to when it was raised, for `Jitted.spares`."""
+    error.spared = True  # type: ignore[attr-defined]
+
+
 VIEWS = frozenset(("reshape", "permute_dims", "matrix_transpose", "expand_dims", "squeeze", "broadcast_to", "windows", "moveaxis", "get_item"))
 
 
