@@ -422,3 +422,37 @@ def test_gap_functions_without_a_kernel_are_their_bodies(lowering):
         np.testing.assert_array_equal(a, b)
     for a, b in zip(jit(f, lowering=lowering)(arrays[0], 5), f(arrays[0], 5), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+CONVOLUTIONS = {
+    "LeNet's first": ((8, 28, 28, 1), (5, 5, 1, 8), {}), "padded": ((8, 12, 12, 3), (3, 3, 3, 4), {"padding": "same"}), "stride 2": ((8, 17, 33, 2), (3, 3, 2, 4), {"strides": 2}),
+    "a pixel left over": ((8, 10, 26, 1), (3, 2, 1, 4), {"strides": (1, 3)}), "one axis": ((20, 40, 2), (7, 2, 3), {}), "dilated above": ((8, 16, 16, 1), (3, 3, 1, 4), {"dilations": (2, 1)}),
+    "dilated": ((8, 16, 16, 1), (3, 3, 1, 4), {"dilations": 2}), "groups": ((8, 12, 12, 2), (3, 3, 1, 4), {"groups": 2}), "three axes": ((2, 8, 8, 8, 1), (3, 3, 3, 1, 2), {}),
+    "a prime of places": ((24, 9, 15, 1), (3, 3, 1, 4), {}), "1×1": ((8, 16, 16, 2), (1, 1, 2, 4), {}), "few rows": ((1, 4, 8, 1), (3, 3, 1, 4), {}), "many channels": ((2, 8, 8, 64), (3, 3, 64, 64), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("which", CONVOLUTIONS)
+def test_a_convolution_and_its_gradients_in_blocks_of_places(which, dtype):
+    shape, kernel, static = CONVOLUTIONS[which]
+
+    def f(x, w, b):
+        y, back = ann.vjp(lambda x, w, b: ann.conv(x, w, b, **static), x, w, b)
+        return y, back(ann.namespace(y).tanh(y))
+
+    arrays = [RNG.normal(size=s).astype(dtype) for s in (shape, kernel, kernel[-1:])]
+    run = jit(f, lowering="numpy")
+    agree(run(*arrays), f(*arrays), dtype)
+    names = [i.name for program in run.programs for i in NumPyRun(program).program.body]
+    assert ("banded" in names) == (which not in ("dilated", "groups", "few rows", "many channels")), names
+
+
+def test_windows_that_are_given_out_besides_are_not_put_in_blocks():
+    def f(x, w):
+        xp = ann.namespace(x)
+        rows = xp.reshape(gaps.windows(x, size=(3, 3), strides=(1, 1), dilations=(1, 1)), (-1, 9))
+        return rows @ w, rows.mT @ (rows @ w), rows
+
+    x, w = RNG.normal(size=(8, 18, 18, 1)), RNG.normal(size=(9, 4))
+    agree(jit(f, lowering="numpy")(x, w), f(x, w), "float64")

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from backends.numpy import scalars
+from backends.numpy.bands import Blocks, bands
 from backends.numpy.pack import pack
 from backends.numpy.taps import taps
 from backends.program.passes import ELEMENTWISE, simplify
@@ -46,7 +47,7 @@ class NumPyRun:
     why_not_native = ""  # the reason, for explain()
 
     def __init__(self, program: Program):
-        self.program = pack(taps(simplify(program)))
+        self.program = pack(taps(bands(simplify(program))))
         writer = Writer(self.program)
         self.source, self.constants = writer.source()
         self.spared = writer.spared  # lines of the source before the first that writes into donated memory
@@ -784,22 +785,58 @@ class Writer:
         return True
 
     def fold_product(self, i: Instruction) -> bool:
-        """x[n, p·s + q·d, c] += Σ_f a[n, p, f]·b[f, q, c]  for each tap q: a row of positions at a time (taps.py)."""
+        """x[n, p·s + q·d, c] += Σ_f a[n, p, f]·b[f, q, c]  for each tap q: a row of positions at a time (taps.py).
+
+        Where the last axis has fewer places p than taps, a product for all of its taps is added place by place.
+        """
         windows, strides, dilations = i.static["windows"], i.static["strides"], i.static["dilations"]
         a, b = self.solid(i.args[0]), self.solid(i.args[1])
         rank = len(i.static["shape"])
         counts, sizes, c = windows[1 : 1 + rank], windows[1 + rank : -1], windows[-1]
+        by_place = counts[-1] < sizes[-1]
+        taps, together = (sizes[:-1], sizes[-1]) if by_place else (sizes, 1)
         x = self.storage(i.outs[0])
-        part = self.scratch((a.sample.shape[0], c), x.sample.dtype)
-        placed = self.flat(part, (windows[0], *counts, c))
+        part = self.scratch((a.sample.shape[0], together * c), x.sample.dtype)
+        placed = self.flat(part, (*windows[: 1 + rank], together, c))
         self.constants.setdefault("u_add", np.add)
         self.lines.append(Line("{0}.fill(0)", [x], []))
-        for number, tap in enumerate(itertools.product(*map(range, sizes))):
-            self.dot(a, self.part(b, (slice(None), slice(number * c, (number + 1) * c))), part)
-            key = (slice(None), *(slice(q * d, q * d + (o - 1) * s + 1, s) for q, o, s, d in zip(tap, counts, strides, dilations, strict=True)))
-            place = self.part(x, key)
-            self.lines.append(Line("u_add({1}, {2}, {0})", [place], [place, placed]))
+        for number, tap in enumerate(itertools.product(*map(range, taps))):
+            self.dot(a, self.part(b, (slice(None), slice(number * together * c, (number + 1) * together * c))), part)
+            seen = tuple(slice(q * d, q * d + (o - 1) * s + 1, s) for q, o, s, d in zip(tap, counts, strides, dilations, strict=False))
+            s, d = strides[-1], dilations[-1]
+            ends = [((slice(p * s, p * s + (sizes[-1] - 1) * d + 1, d),), p) for p in range(counts[-1])] if by_place else [((), slice(None))]
+            for along, p in ends:
+                place = self.part(x, (slice(None), *seen, *along))
+                added = self.part(placed, (..., p, slice(None) if by_place else 0, slice(None)))
+                self.lines.append(Line("u_add({1}, {2}, {0})", [place], [place, added]))
         return True
+
+    def banded(self, i: Instruction) -> bool:
+        """t[m, c, r, f] = w[m − r·s, c, f], 0 outside of w (bands.py)"""
+        w = self.solid(i.args[0])
+        t = self.storage(i.outs[0])
+        self.lines.append(Line("{0}.fill(0)", [t], []))
+        band = self.band(t, i.static["blocks"])
+        self.lines.append(Line("{0}[...] = {1}", [band], [self.flat(w, (*band.sample.shape[:3], 1, band.sample.shape[-1]))]))
+        return True
+
+    def diagonals(self, i: Instruction) -> bool:
+        """dw[q, c, f] = Σ_r dt[r·s + q, c, r, f] (bands.py)"""
+        band = self.band(self.solid(i.args[0]), i.static["blocks"])
+        shape = band.sample.shape
+        dw = self.flat(self.storage(i.outs[0]), (*shape[:3], shape[4]))
+        self.lines.append(Line(f"{self.constant(np.add.reduce, 'reduce_')}({{1}}, 3, None, {{0}})", [dw], [band]))
+        return True
+
+    def band(self, t: Value, s: Blocks) -> Value:
+        """t, contiguous, as (…, k, c, b, f): the taps of each of the b places."""
+        self.made += 1
+        step = t.sample.itemsize
+        across = s.b * s.f * step
+        shape = (math.prod(s.windows[1 + s.rank : -2]), *s.windows[-2:], s.b, s.f)
+        strides = (s.long * s.windows[-1] * across, s.windows[-1] * across, across, s.strides[-1] * s.windows[-1] * across + s.f * step, step)
+        self.constants.setdefault("as_strided", np.lib.stride_tricks.as_strided)
+        return self.view(t, f"as_strided({{}}, {shape}, {strides})", np.lib.stride_tricks.as_strided(t.sample, shape, strides), f"p{self.made}")
 
     def argmax(self, i: Instruction) -> bool:
         axis = i.static.get("axis")
@@ -814,7 +851,8 @@ class Writer:
 
 WRITERS: dict[str, Callable[[Writer, Instruction], bool]] = {
     **dict.fromkeys(VIEWS, Writer.viewed), **dict.fromkeys(REDUCTIONS, Writer.reduction), "astype": Writer.astype, "where": Writer.where,
-    "matmul": Writer.matmul, "concat": Writer.concat, "set_item": Writer.set_item, "take": Writer.take, "fold": Writer.fold, "fold_product": Writer.fold_product, "argmax": Writer.argmax, "argmin": Writer.argmax,
+    "matmul": Writer.matmul, "concat": Writer.concat, "set_item": Writer.set_item, "take": Writer.take, "fold": Writer.fold, "fold_product": Writer.fold_product,
+    "banded": Writer.banded, "diagonals": Writer.diagonals, "argmax": Writer.argmax, "argmin": Writer.argmax,
 }  # fmt: skip
 
 
