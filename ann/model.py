@@ -178,7 +178,7 @@ class Model:
         assert self._compiled is not None
         chosen, task = self._compiled, None
         if chosen["loss"] is not None:
-            task = make_task(self.net, self._built, self.outputs, chosen["loss"], chosen["loss_weights"], chosen["metrics"])
+            task = make_task(self.net, self._built, self.outputs, chosen["loss"], chosen["loss_weights"], chosen["metrics"], self.program)
         self._task, self._programs = task, {}
         params, state, _, step = self._now
         self._now = (params, state, chosen["optimizer"].init(self._learning(params)), step)

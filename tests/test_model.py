@@ -384,6 +384,73 @@ def test_probabilities_at_any_output_are_trained_on_the_values_before_them(backe
         m.compile("adam", {"a": ann.CategoricalCrossentropy(), "b": "mse"})
 
 
+def test_a_softmax_is_known_through_what_only_reshapes_or_disturbs_it():
+    class Own(ann.Layer):
+        def call(self, x, ctx):
+            return ann.softmax(x)
+
+    class Penalized(ann.Layer):
+        inner: ann.Layer
+
+        def call(self, x, ctx):
+            p = self.inner(x, ctx)
+            ctx.penalty(ann.namespace(p).sum(p * p))  # of the probabilities
+            return p
+
+    class Scaled(ann.Layer):  # its activation is not the last thing it does
+        activation: str
+
+        def call(self, x, ctx):
+            return 10.0 * ann.softmax(x) @ ctx.param("kernel", (3, 3), "identity")
+
+    def wanted(p, y):
+        return -np.log(p[np.arange(len(y)), y]).mean()
+
+    x, y = blobs(n=20)
+    softmax = lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+    for end, link in (
+        ([ann.Dense(3, "softmax"), ann.Dropout(0.5)], None), ([ann.Dense(3), ann.Softmax(), ann.Reshape((3,)), ann.GaussianNoise(0.1)], None),
+        ([ann.Dense(3), ann.softmax, ann.Flatten()], None), ([ann.Dense(3), Own()], None), ([ann.Dense(3), lambda x: ann.softmax(x)], None),
+        ([Penalized(ann.Dense(3, "softmax"))], None), ([ann.Dense(3, "softmax")], None), ([ann.Dense(3), Scaled("softmax")], softmax),
+        ([ann.Dense(3, "softmax"), ann.Dense(3)], softmax), ([ann.Dense(3), ann.log_softmax], softmax), ([ann.Dense(3, "sigmoid"), ann.Dropout(0.5)], None),
+    ):  # fmt: skip
+        m = ann.Model([ann.Dense(4), *end], seed=0, dtype="float64")
+        m.compile(ann.SGD(0.0), "categorical_crossentropy")
+        loss = m.evaluate(x, y)[0]
+        p = m.predict(x.astype("float64"))
+        p = p if link is None else link(p)
+        assert loss == pytest.approx(wanted(p, y), rel=1e-9), end
+        np.testing.assert_allclose(m.predict_proba(x.astype("float64")), p, rtol=1e-9)
+        if isinstance(end[0], Penalized):  # of the first batch, before the step
+            assert m.fit(x, y, batch_size=20, verbose=0)["loss"] == pytest.approx([loss + (p * p).sum()])
+        if link is None and end[0] is not None and "sigmoid" not in repr(end):
+            with pytest.raises(ValueError, match="already gives probabilities"):
+                m.compile("adam", ann.CategoricalCrossentropy())
+
+
+@pytest.mark.parametrize("loss", ["categorical_crossentropy", "binary_crossentropy"])
+def test_what_is_computed_from_a_softmax_must_be_declared(loss):
+    a = ann.Input(4)
+    heads = [ann.Dense(3, "softmax" if loss[0] == "c" else "sigmoid")(a) for _ in range(2)]
+    m = ann.Model(a, ann.Average()(heads), seed=0, dtype="float64")
+    with pytest.raises(ValueError, match=r"computes further with what a (softmax|sigmoid) gives.*from_logits=False\) if they are, .*from_logits=True\) if they are not"):
+        m.compile("adam", loss)
+    x, y = blobs(n=20)
+    y = y if loss[0] == "c" else np.eye(3)[y]
+    kind = ann.CategoricalCrossentropy if loss[0] == "c" else ann.BinaryCrossentropy
+    for logits in (False, True):
+        m.compile(ann.SGD(0.0), kind(from_logits=logits))
+        p = m.predict(x.astype("float64"))
+        assert m.evaluate(x, y)[0] == pytest.approx(float(kind(from_logits=logits)(np.asarray(y), p)), rel=1e-9)
+
+
+def test_a_gate_before_the_last_product_is_no_probability():
+    x, y = blobs(n=20)
+    m = ann.Model([ann.Dense(4, "sigmoid"), lambda x: x * ann.sigmoid(x), ann.Dense(1, "silu")], seed=0)
+    m.compile("adam", "binary_crossentropy")
+    assert m.fit(x, y == 1, verbose=0)["loss"][0] > 0 and m.predict_proba(x).max() < 1
+
+
 def test_a_shared_softmax_is_never_doubled():
     class Attend(ann.Layer):
         inner: ann.Layer

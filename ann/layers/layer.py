@@ -24,6 +24,8 @@ from ann.autodiff import stop_gradient
 from ann.names import snake_case
 from backends import namespace, tree
 from backends.program import Spec, shape_of
+from backends.program.abstract import Abstract
+from backends.program.calls import Made, Origin
 from backends.stream import Stream
 
 Array = Any
@@ -444,7 +446,11 @@ class Build(_Run):
         leaves = tree.leaves(self.result)
         makers = [self.makers[id(leaf)][:2] for leaf in leaves]
         uses = [path for path, _, _ in self.outputs]
-        ends = [(path, layer, uses.count(path) == [p for p, _ in makers].count(path)) for path, layer in makers]
+        read = read_for([*leaves, self.penalty, *self.state.values()])
+        ends = [
+            (path, layer, uses.count(path) == [p for p, _ in makers].count(path) and leaf.origin.key not in read)
+            for (path, layer), leaf in zip(makers, leaves, strict=True)
+        ]
         shapes = dict(zip(self.net.output_names or tree.paths(self.result), (tuple(leaf.shape) for leaf in leaves), strict=True))
         return Built(tree.unflatten(self.drawn), tree.unflatten(self.running_values), self.outputs, self.constraints, shapes, ends)
 
@@ -458,7 +464,7 @@ class Built:
     outputs: list[tuple[str, Layer, Any]]
     constraints: dict[str, Any]
     results: dict[str, tuple[int, ...]]  # the shape of each output of the network, by its name
-    ends: list[tuple[str, Layer, bool]]  # for each of them the layer that made it, and whether that layer makes nothing else
+    ends: list[tuple[str, Layer, bool]]  # for each of them the layer that made it, and whether that layer makes nothing else, and nothing reads it
 
 
 def build(net: Layer, x: Any, seed: int | Stream = 0, backend: Any = None, dtype: str | None = None, given: dict[str, Any] | None = None) -> Built:
@@ -490,6 +496,19 @@ def build(net: Layer, x: Any, seed: int | Stream = 0, backend: Any = None, dtype
 
     shape_of(first_pass, tree.map(spec, x), backend="numpy")
     return run.built
+
+
+def read_for(results: list[Any]) -> set[Any]:
+    """The keys of the origins of all arrays that were read on the way to these abstract arrays."""
+    read: set[Any] = set()
+    waiting = [x.origin for x in results if isinstance(x, Abstract)]
+    while waiting:
+        x = waiting.pop()
+        if isinstance(x, Made):
+            parts = [part for part in tree.leaves(list(x.call.arguments)) if isinstance(part, Origin) and part.key not in read]
+            read.update(part.key for part in parts)
+            waiting += parts
+    return read
 
 
 def _name_of(be: backends.Backend) -> str:

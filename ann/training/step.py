@@ -19,6 +19,7 @@ from ann.layers.basic import Activation
 from ann.layers.layer import Built, Function, Layer, _Run
 from backends import host, library_of, namespace, tree
 from backends.gaps import device
+from backends.program.program import VIEWS, Instruction, Program
 from backends.stream import Stream
 
 Array = Any
@@ -193,25 +194,67 @@ def link_of(layer: Layer) -> str | None:
 
 
 def before_link(layer: Layer) -> Layer | None:
-    """The layer without the activation it ends in; None where a class is not known to end in it, or looks at what it gives."""
+    """The layer without the activation it ends in; None where a class is not known to end in it."""
     if isinstance(layer, Function):
         return dataclasses.replace(layer, function=functions.identity)
     if isinstance(layer, Activation):
         return dataclasses.replace(layer, activation=functions.identity)
-    if not layer.ends_in_activation or getattr(layer, "activity_regularizer", None) is not None:
+    if not layer.ends_in_activation:
         return None
     return dataclasses.replace(layer, activation=None)  # type: ignore[call-arg]
 
 
-def make_task(net: Layer, built: Built, names: list[str], loss: Any, loss_weights: Any, wanted: Any) -> Task:
-    """Settle what `compile` was given: losses by name or object, the link between outputs and predictions, metrics."""
+PROBABILITIES = (*LINKS, "hard_sigmoid")  # formulas whose values are probabilities
+PRODUCTS = ("matmul", "tensordot", "vecdot", "einsum")
+
+
+def probabilities_of(program: Program, k: int) -> tuple[str | None, bool]:
+    """(the softmax or sigmoid that output k comes out of, whether nothing but its shape was changed after it).
+
+    It is looked for up to the last product of matrices or convolution: what comes after that are logits. (None, True) where there is none.
+    """
+    made = {out: i for i in program.body for out in i.outs}
+
+    def formula(i: Instruction) -> str | None:
+        region = i.region
+        while region is not None and region.outer is not None:
+            region = region.outer
+        return region.name if region is not None and region.name in PROBABILITIES else None
+
+    y = program.outputs[k]
+    while y in made and formula(made[y]) is None and made[y].name in VIEWS:
+        y = made[y].args[0]
+    certain, seen, waiting = y, set(), [y]
+    while waiting:
+        y = waiting.pop()
+        if y not in made or y in seen or made[y].name in PRODUCTS:
+            continue
+        if name := formula(made[y]):
+            return name, y == certain
+        seen.add(y)
+        waiting += made[y].reads
+    return None, True
+
+
+def make_task(net: Layer, built: Built, names: list[str], loss: Any, loss_weights: Any, wanted: Any, program: Callable[[], Program]) -> Task:
+    """Settle what `compile` was given: losses by name or object, the link between outputs and predictions, metrics.
+
+    program: what the network computes in inference; it tells whether the outputs are probabilities.
+    """
     given = by_output(loss, names, "loss")
     chosen: dict[str, Any] = {}
     links: dict[str, Callable[[Array], Array]] = {}
     swaps: dict[str, Layer] = {}
+    traced: Program | None = None
     for name, one in given.items():
-        chosen[name], links[name], swap = _settle(one, losses.get(one), *built.ends[names.index(name)])
-        swaps |= swap
+        chosen[name], k = losses.get(one), names.index(name)
+        if getattr(chosen[name], "from_logits", False):
+            traced = traced or program()
+            chosen[name], links[name], swap = _settle(one, chosen[name], *built.ends[k], *probabilities_of(traced, k), f"output {name!r}" if name else "the network")
+            swaps |= swap
+        else:
+            link = None if hasattr(chosen[name], "from_logits") else getattr(chosen[name], "link", None)
+            links[name] = functions.identity if link is None else functions.activation(link)
     listed = {}
     for name, items in _metrics_by_output(wanted, names, list(chosen)).items():
         items = items if isinstance(items, list | tuple) else [] if items is None else [items]
@@ -238,18 +281,25 @@ def by_output(given: Any, names: list[str], what: str) -> dict[str, Any]:
     raise ValueError(f'compile: the network has outputs {", ".join(names)}; {what} is a dict with one for each, e.g. {{{names[0]!r}: {"0.3" if what == "loss_weights" else "…"}}}')
 
 
-def _settle(given: Any, loss: Any, path: str | None, layer: Layer | None, alone: bool) -> tuple[Any, Callable[[Array], Array], dict[str, Layer]]:
-    """(loss, link, swaps) for an output that this layer makes: a loss by name takes the value before a softmax or sigmoid."""
-    last = link_of(layer) if layer is not None else None
-    logits = getattr(loss, "from_logits", False)
-    if last is None or not logits:
-        link = None if getattr(loss, "from_logits", True) is False else getattr(loss, "link", None)
-        return loss, functions.identity if link is None else functions.activation(link), {}
-    if not isinstance(given, str):
+def _settle(
+    given: Any, loss: Any, path: str | None, layer: Layer | None, alone: bool, last: str | None, certain: bool, output: str
+) -> tuple[Any, Callable[[Array], Array], dict[str, Layer]]:  # fmt: skip
+    """(loss, link, swaps) for an output that this layer makes and a loss of logits: by name it takes the value before a softmax or sigmoid."""
+    kind = type(loss).__name__
+    if last is None or (not certain and not isinstance(given, str)):
+        return loss, functions.activation(loss.link), {}
+    if not certain:
         raise ValueError(
-            f'{layer!r} already gives probabilities, but the loss expects logits. Remove the "{last}", or write {type(loss).__name__}(from_logits=False).'
+            f"{output} computes further with what a {last} gives, so {given!r} cannot know whether its outputs are probabilities. "
+            f"Say so: {kind}(from_logits=False) if they are, {kind}(from_logits=True) if they are not."
         )
-    before = before_link(layer) if alone and last == loss.link else None  # type: ignore[arg-type]
+    ends = layer is not None and link_of(layer) == last
+    if not isinstance(given, str):
+        told = f'{layer!r} already gives probabilities, but the loss expects logits. Remove the "{last}"' if ends else (
+            f"{output} already gives probabilities, by a {last}, but the loss expects logits. Remove it"
+        )  # fmt: skip
+        raise ValueError(f"{told}, or write {kind}(from_logits=False).")
+    before = before_link(layer) if alone and ends and last == loss.link else None  # type: ignore[arg-type]
     if before is None:
         return dataclasses.replace(loss, from_logits=False), functions.identity, {}
     return loss, LINKS[last], {path: before}  # type: ignore[dict-item]
