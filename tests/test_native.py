@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import itertools
 import os
 import pathlib
 import stat
@@ -10,6 +11,7 @@ import sys
 import threading
 import warnings
 import weakref
+from functools import partial
 
 import mpmath
 import numpy as np
@@ -23,6 +25,7 @@ import ann
 from backends import jit
 from backends.native import compile as compiler
 from backends.native import gemm, workers
+from backends.native.beside import Beside
 from backends.native.blas import Blas, blas, threads
 from backends.native.loops import Loop, Operand
 from backends.native.operations import OPERATIONS
@@ -175,12 +178,12 @@ def test_casts_agree_with_numpy(source, to):
 
 # loops
 
-SHAPES = [(1, 1), (3, 5), (4, 16), (5, 17), (2, 63), (3, 200), (7, 1000)]
+SHAPES = [(1, 1), (3, 5), (4, 16), (5, 17), (2, 63), (3, 200), (7, 1000), (37, 10)]
 
 
-def rows(n):
-    """Both forms of a loop: the length of the row known, where it is short, and not."""
-    return [0, n] if n <= 64 else [0]
+def forms(n):
+    """All forms of a loop: the length of the row not known; known, where it is short; and rows side by side, where it is very short."""
+    return [Loop, partial(Loop, row=n), partial(Beside, row=n)][: 1 + (n <= 64) + (n <= 16)]
 
 
 @pytest.mark.parametrize(("n", "k"), SHAPES)
@@ -189,9 +192,9 @@ def test_softmax_is_one_loop(n, k, dtype):
     x = np.random.default_rng(0).normal(size=(n, k)).astype(dtype)
     e = np.exp(x - x.max(axis=1, keepdims=True))
     nodes = (("load", dtype, 0), ("max", dtype, 0), ("subtract", dtype, 0, 1), ("exp", dtype, 2), ("sum", dtype, 3), ("divide", dtype, 3, 4), ("log", dtype, 4), ("add", dtype, 6, 1))
-    for row in rows(k):
+    for form in forms(k):
         y, logsumexp = guarded(np.zeros_like(x)), guarded(np.zeros((n, 1), dtype))
-        loop = Loop((Operand(dtype, "s1"), Operand(dtype, "s1"), Operand(dtype, "s0")), nodes, ((1, 5, None), (2, 7, None)), row)
+        loop = form((Operand(dtype, "s1"), Operand(dtype, "s1"), Operand(dtype, "s0")), nodes, ((1, 5, None), (2, 7, None)))
         run_loop(loop, [guarded(x), y, logsumexp], (n, k))
         np.testing.assert_allclose(y, e / e.sum(axis=1, keepdims=True), rtol=2e-6 if dtype == "float32" else 1e-14)
         np.testing.assert_allclose(logsumexp, np.log(e.sum(axis=1, keepdims=True)) + x.max(axis=1, keepdims=True), rtol=2e-6 if dtype == "float32" else 1e-14)
@@ -204,9 +207,9 @@ def test_a_loop_takes_any_strides_and_adds_up_over_slower_axes(n, k):
     b, w = guarded(rng.normal(size=(k,))), guarded(rng.normal(size=(2, n)))
     nodes = (("load", "float64", 0), ("load", "float64", 1), ("multiply", "float64", 0, 1), ("load", "float64", 2), ("add", "float64", 2, 3), ("max", "float64", 4))
     steps = [Operand("float64", s) for s in ("sss", "001", "ss0", "001", "ss1", "ss0", "000")]
-    for row in rows(k):
+    for form in forms(k):
         total, y, most, largest = guarded(np.ones(k)), guarded(np.zeros((2, n, k))), guarded(np.zeros((2, n))), guarded(np.full(1, -np.inf))
-        loop = Loop(tuple(steps), nodes, ((3, 4, "sum"), (4, 4, None), (5, 5, None), (6, 5, "max")), row)
+        loop = form(tuple(steps), nodes, ((3, 4, "sum"), (4, 4, None), (5, 5, None), (6, 5, "max")))
         shaped = [x.transpose(0, 2, 1), b[None, None, :], w[:, :, None], total[None, None, :], y, most[:, :, None], largest[None, None]]
         run_loop(loop, shaped, (2, n, k))
         true = x.transpose(0, 2, 1) * b + w[:, :, None]
@@ -222,36 +225,49 @@ def test_reductions_agree_with_numpy(name, dtype):
     rng = np.random.default_rng(0)
     for k in (1, 7, 16, 33, 100):
         x = (rng.normal(size=(3, k)) if dtype.startswith("float") else rng.integers(0, 3, (3, k))).astype(dtype)
-        for row in rows(k):
+        for form in forms(k):
             y = guarded(np.zeros((3, 1), dtype))
-            loop = Loop((Operand(dtype, "s1"), Operand(dtype, "s0")), (("load", dtype, 0), (name, dtype, 0)), ((1, 1, None),), row)
+            loop = form((Operand(dtype, "s1"), Operand(dtype, "s0")), (("load", dtype, 0), (name, dtype, 0)), ((1, 1, None),))
             run_loop(loop, [guarded(x), y], (3, k))
             np.testing.assert_allclose(y[:, 0], getattr(np, name)(x, axis=1, dtype=dtype) if name in ("sum", "prod") else getattr(np, name)(x, axis=1), rtol=1e-5)
 
 
 def test_extremes_propagate_nan_and_booleans_reduce():
-    x = np.zeros((2, 40), np.float32)
-    x[1, 37] = np.nan
-    for name in ("max", "min"):
-        for row in (0, 40):
+    for k in (40, 12):
+        x = np.zeros((2, k), np.float32)
+        x[1, k - 3] = np.nan
+        for name, form in itertools.product(("max", "min"), forms(k)):
             y = np.zeros((2, 1), np.float32)
-            run_loop(Loop((Operand("float32", "s1"), Operand("float32", "s0")), (("load", "float32", 0), (name, "float32", 0)), ((1, 1, None),), row), [x, y], (2, 40))
+            run_loop(form((Operand("float32", "s1"), Operand("float32", "s0")), (("load", "float32", 0), (name, "float32", 0)), ((1, 1, None),)), [x, y], (2, k))
             assert y[0, 0] == 0 and np.isnan(y[1, 0])
-    b = np.zeros((3, 70), bool)
-    b[1, 69], b[2] = True, True
-    for name in ("any", "all"):
-        y = np.zeros((3, 1), bool)
-        run_loop(Loop((Operand("bool", "s1"), Operand("bool", "s0")), (("load", "bool", 0), (name, "bool", 0)), ((1, 1, None),)), [b, y], (3, 70))
-        assert (y[:, 0] == getattr(b, name)(axis=1)).all()
+    for k in (70, 13):
+        b = np.zeros((3, k), bool)
+        b[1, k - 1], b[2] = True, True
+        for name, form in itertools.product(("any", "all"), forms(k)):
+            y = guarded(np.zeros((3, 1), bool))
+            run_loop(form((Operand("bool", "s1"), Operand("bool", "s0")), (("load", "bool", 0), (name, "bool", 0)), ((1, 1, None),)), [guarded(b), y], (3, k))
+            assert (y[:, 0] == getattr(b, name)(axis=1)).all()
 
 
 def test_the_place_of_the_largest_is_a_least_column():
-    x = np.random.default_rng(0).integers(0, 5, (6, 37)).astype(np.float32)
     nodes = (("load", "float32", 0), ("max", "float32", 0), ("equal", "bool", 0, 1), ("column", "int64"), ("const", "int64", 1 << 40), ("where", "int64", 2, 3, 4), ("min", "int64", 5))
-    for row in (0, 37):
-        y = guarded(np.zeros((6, 1), np.int64))
-        run_loop(Loop((Operand("float32", "s1"), Operand("int64", "s0")), nodes, ((1, 6, None),), row), [guarded(x), y], (6, 37))
-        assert (y[:, 0] == x.argmax(axis=1)).all()
+    for k in (37, 11):
+        x = np.random.default_rng(0).integers(0, 5, (20, k)).astype(np.float32)
+        for form in forms(k):
+            y = guarded(np.zeros((20, 1), np.int64))
+            run_loop(form((Operand("float32", "s1"), Operand("int64", "s0")), nodes, ((1, 6, None),)), [guarded(x), y], (20, k))
+            assert (y[:, 0] == x.argmax(axis=1)).all()
+
+
+def test_rows_side_by_side_keep_their_place_and_touch_nothing_else():
+    """y = x − the sum of the row · u, where x lies; each dtype, all lengths, more and fewer rows than lanes, rows apart from one another."""
+    for dtype, (n, k) in itertools.product(["float32", "float64", "int64", "uint8"], [(1, 2), (16, 16), (17, 9), (40, 3), (15, 1)]):
+        x = guarded(np.random.default_rng(0).integers(0, 9, (n, k + 3)).astype(dtype))
+        u, before = guarded(np.arange(n).astype(dtype)), x.copy()
+        nodes = (("load", dtype, 0), ("sum", dtype, 0), ("load", dtype, 1), ("multiply", dtype, 1, 2), ("subtract", dtype, 0, 3))
+        run_loop(Beside((Operand(dtype, "s1"), Operand(dtype, "10"), Operand(dtype, "s1")), nodes, ((2, 4, None),), k), [x, u[:, None], x], (n, k))
+        assert (x[:, k:] == before[:, k:]).all()
+        assert (x[:, :k] == before[:, :k] - (before[:, :k].sum(axis=1, dtype=dtype) * u)[:, None]).all()
 
 
 @pytest.mark.parametrize("kind", ["int64", "int32", "uint8"])

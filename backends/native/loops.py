@@ -51,10 +51,13 @@ class Loop:
 
     @cached_property
     def lanes(self) -> int:
-        floats = [node[1] for node in self.nodes if is_float(node[1])]  # integers beside them take several registers
-        widest = max(SIZE[dtype] for dtype in floats or [node[1] for node in self.nodes])
-        lanes = 4 * machine_lanes() // widest
-        return min(lanes, 1 << (self.row - 1).bit_length()) if self.row else lanes
+        return min(self.register, 1 << (self.row - 1).bit_length()) if self.row else self.register
+
+    @cached_property
+    def register(self) -> int:
+        """How many elements of the widest dtype there are in a register; of integers beside floats, in several."""
+        floats = [node[1] for node in self.nodes if is_float(node[1])]
+        return 4 * machine_lanes() // max(SIZE[dtype] for dtype in floats or [node[1] for node in self.nodes])
 
     @cached_property
     def words(self) -> dict[Any, int]:
@@ -65,7 +68,7 @@ class Loop:
         indexed = [k for k, operand in enumerate(self.operands) if operand.index is not None]
         keys += [(what, k) for k in indexed for what in ("index stride", "index size")]
         keys += ["flag"] if indexed else []
-        keys += [("scratch", v) for v in self.kept]
+        keys += [("scratch", v) for v in self.kept if not self.row]
         return {key: i for i, key in enumerate(keys)}
 
     @cached_property
@@ -116,8 +119,11 @@ class Loop:
     @cached_property
     def kept(self) -> list[int]:
         """Nodes that a later sweep reads from a scratch row."""
-        if self.row:
-            return []
+        return [] if self.row else self.dear
+
+    @cached_property
+    def dear(self) -> list[int]:
+        """Nodes of an earlier sweep that a later one reads, and that are rather kept than computed twice."""
         found: set[int] = set()
 
         def visit(v: int, sweep: int) -> None:
@@ -139,10 +145,10 @@ class Loop:
         return reduced + [(v, self.sweep[v]) for _, v, _ in self.sinks]
 
     def function(self, name: str) -> Function:
-        return _Writer(self, name).function
+        return Writer(self, name).function
 
 
-class _Chunk:
+class Chunk:
     """Where in a row a vector is computed: its first column, the lanes that count (None: all), and what is known of it by now.
 
     number: of the chunk, in rows that are written out; else None.
@@ -153,8 +159,10 @@ class _Chunk:
         self.memo: dict[Any, Value] = {}
 
 
-class _Writer:
+class Writer:
     """Writes the function of one Loop."""
+
+    single = 1  # lanes of what is the same along the row
 
     def __init__(self, loop: Loop, name: str):
         self.loop, self.wide = loop, loop.lanes
@@ -164,33 +172,38 @@ class _Writer:
         self.offsets = {k: f.constant(0, "int64") for k in range(len(loop.operands))}
         self.constants: dict[Any, Value] = {}  # what is the same in all rows
         self.memo: dict[int, Value] = {}  # what is known of this row
-        chunks = self.short() if loop.row else []
+        chunks = self.short()
         for v in range(len(loop.nodes)):
-            if loop.fixed[v]:
+            if loop.fixed[v] and (chunks or not loop.varies[v]):
                 for chunk in chunks if loop.varies[v] else [None]:
                     self.value(v, chunk)
-        self.held = {  # what is added up over all rows, where it fits the registers
+        self.all_rows(chunks)
+        f.done()
+        self.function = f
+
+    def all_rows(self, chunks: list[Chunk]) -> None:
+        """The loops, and around them what is added up over all rows: in registers, where it fits them."""
+        loop, f = self.loop, self.f
+        self.held = {
             (s, chunk.number if chunk else None): (chunk, Variable(f, loop.nodes[v][1], self.wide if chunk else 1))
             for s, (k, v, how) in enumerate(loop.sinks)
             if how and set(loop.operands[k].steps[:-1]) <= {"0"} and loop.operands[k].index is None
             for chunk in (chunks if loop.along_row(k) else [None])
-        }
+        }  # (sink, chunk) → its sum
         for (s, _), (chunk, variable) in self.held.items():
             variable.set(self.load(loop.sinks[s][0], chunk))
         self.rows(0, [])
         self.offsets = {k: f.constant(0, "int64") for k in range(len(loop.operands))}
         for (s, _), (chunk, variable) in self.held.items():
             f.store(self.words["pointer", loop.sinks[s][0]], self.place(loop.sinks[s][0], chunk), variable.get(), chunk.mask if chunk else None)
-        f.done()
-        self.function = f
 
     # rows
 
     def rows(self, axis: int, counters: list[Value]) -> None:
         """The loops over the slower axes, and in them the row."""
         if axis == self.loop.axes - 1:
-            for k in self.offsets:
-                parts = [i * self.words["stride", k, a] for a, i in enumerate(counters) if ("stride", k, a) in self.words]
+            for k, operand in enumerate(self.loop.operands):
+                parts = [i if step == "1" else i * self.words["stride", k, a] for a, (i, step) in enumerate(zip(counters, operand.steps, strict=False)) if step != "0"]
                 self.offsets[k] = functools.reduce(operator.add, parts, self.f.constant(0, "int64"))
             self.row()
         else:
@@ -199,7 +212,7 @@ class _Writer:
 
     def row(self) -> None:
         loop, self.memo = self.loop, {}
-        chunks = self.short() if loop.row else None
+        chunks = self.short()
         for self.sweep in range(max(sweep for _, sweep in loop.roots) + 1):
             reduced = [v for v, (name, *_) in enumerate(loop.nodes) if name in REDUCTIONS and loop.sweep[v] == self.sweep + 1]
             sinks = [s for s, (k, v, _) in enumerate(loop.sinks) if loop.sweep[v] == self.sweep and loop.along_row(k)]
@@ -212,40 +225,47 @@ class _Writer:
                 total.set(self.identity(v))
             for chunk in chunks or (self.long() if reduced or sinks or keeps else []):
                 for v in keeps:
-                    self.f.store(self.words["scratch", v], chunk.column, self.value(v, chunk), chunk.mask)
+                    self.f.store(self.words["scratch", v], self.spare(chunk), self.value(v, chunk), chunk.mask)
                 for v, total in totals.items():
                     x = self.value(loop.nodes[v][2], chunk)
                     x = self.f.select(chunk.mask, x, self.identity(v)) if chunk.mask else x
                     total.set(REDUCTIONS[loop.nodes[v][0]][0](total.get(), x))
                 self.sink(sinks, chunk)
             for v, total in totals.items():
-                self.memo[v] = across(total.get(), REDUCTIONS[loop.nodes[v][0]][0])
+                self.memo[v] = self.reduced(v, total.get())
         self.sink([s for s, (k, _, _) in enumerate(loop.sinks) if not loop.along_row(k)], None)
 
-    def short(self) -> list[_Chunk]:
-        """The vectors of a row of known length."""
+    def reduced(self, v: int, total: Value) -> Value:
+        return across(total, REDUCTIONS[self.loop.nodes[v][0]][0])
+
+    def spare(self, chunk: Chunk) -> Value:
+        """Where in a scratch row this chunk has its place."""
+        return chunk.column
+
+    def short(self) -> list[Chunk]:
+        """The vectors of a row of known length; none if it is not known."""
         chunks = []
         for number, c in enumerate(range(0, self.loop.row, self.wide)):
             inside = ", ".join(f"i1 {str(c + i < self.loop.row).lower()}" for i in range(self.wide))
             mask = Value(self.f, f"<{inside}>", "bool", self.wide) if c + self.wide > self.loop.row else None
-            chunks.append(_Chunk(self.f.constant(c, "int64"), mask, number))
+            chunks.append(Chunk(self.f.constant(c, "int64"), mask, number))
         return chunks
 
-    def long(self) -> Iterator[_Chunk]:
+    def long(self) -> Iterator[Chunk]:
         """The vectors of a row: whole ones in a loop, then the last one in part."""
         f, n = self.f, self.words["size", self.loop.axes - 1]
         whole = n & -self.wide
         with f.loop(0, whole, self.wide) as j:
-            yield _Chunk(j, None)
+            yield Chunk(j, None)
         with f.when(whole.lt(n)):
             left = f.splat(f.cast(n - whole, "int32"), self.wide)
-            yield _Chunk(whole, f.iota("int32", self.wide).lt(left))
+            yield Chunk(whole, f.iota("int32", self.wide).lt(left))
 
     def identity(self, v: int) -> Value:
         name, dtype, _ = self.loop.nodes[v]
         return self.f.constant(REDUCTIONS[name][1](dtype), dtype, self.wide)
 
-    def sink(self, sinks: list[int], chunk: _Chunk | None) -> None:
+    def sink(self, sinks: list[int], chunk: Chunk | None) -> None:
         """Store or add: first all that is stored is computed, for one may be written where another is read."""
         values = [self.value(self.loop.sinks[s][1], chunk) for s in sinks]
         for s, x in zip(sinks, values, strict=True):
@@ -261,7 +281,7 @@ class _Writer:
 
     # nodes
 
-    def value(self, v: int, chunk: _Chunk | None) -> Value:
+    def value(self, v: int, chunk: Chunk | None) -> Value:
         """Node v in the lanes of this chunk; without one, as a number that is the same along the row."""
         loop = self.loop
         if chunk and not loop.varies[v]:
@@ -277,25 +297,29 @@ class _Writer:
             memo[key] = self.compute(v, chunk)
         return memo[key]
 
-    def compute(self, v: int, chunk: _Chunk | None) -> Value:
+    def compute(self, v: int, chunk: Chunk | None) -> Value:
         name, dtype, *rest = self.loop.nodes[v]
-        lanes = self.wide if chunk else 1
+        lanes = self.wide if chunk else self.single
         if chunk and v in self.loop.kept and self.sweep > self.loop.sweep[v]:
-            return self.f.load(self.words["scratch", v], chunk.column, dtype, lanes, chunk.mask)
+            return self.f.load(self.words["scratch", v], self.spare(chunk), dtype, lanes, chunk.mask)
         if name == "load":
             return self.load(rest[0], chunk)
         if name == "const":
-            return self.f.constant(float.fromhex(rest[0]) if isinstance(rest[0], str) else rest[0], dtype)
+            return self.f.constant(float.fromhex(rest[0]) if isinstance(rest[0], str) else rest[0], dtype, lanes)
         if name == "column":
             assert chunk is not None
-            return self.f.iota(dtype, lanes) + self.f.splat(self.f.cast(chunk.column, dtype), lanes)
+            return self.columns(dtype) + self.f.splat(self.f.cast(chunk.column, dtype), lanes)
         values = [self.value(u, chunk) for u in rest]
         return self.f.cast(values[0], dtype) if name == "cast" else OPERATIONS[name](*values)
 
-    def load(self, k: int, chunk: _Chunk | None) -> Value:
+    def columns(self, dtype: str) -> Value:
+        """The column of each lane, from that of the first."""
+        return self.f.iota(dtype, self.wide)
+
+    def load(self, k: int, chunk: Chunk | None) -> Value:
         return self.f.load(self.words["pointer", k], self.place(k, chunk), self.loop.operands[k].dtype, self.wide if chunk else 1, chunk.mask if chunk else None)
 
-    def place(self, k: int, chunk: _Chunk | None) -> Value:
+    def place(self, k: int, chunk: Chunk | None) -> Value:
         """The index of the first element of operand k here, or a vector of indices where they do not follow one another."""
         f, operand, place = self.f, self.loop.operands[k], self.offsets[k]
         if chunk and operand.steps[-1] == "1":

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from backends.native import convolution, gemm, winograd
+from backends.native import beside, convolution, gemm, winograd
+from backends.native.beside import Beside
 from backends.native.blas import Blas
 from backends.native.convolution import Convolve, ConvolveWeights
 from backends.native.emit import SIZE
@@ -349,7 +350,16 @@ class Plan:
             operands.append(Operand(use.dtype, steps, use.index[0] if use.index else None))
         sinks = tuple((u, node, uses[u].how) for u, node in g.sinks)
         row = shape[-1] if (len(shape) > 1 and shape[-1] <= SHORT and cut != last) or shape == [1] else 0
+        if 1 < row <= beside.LENGTH and self.side_by_side(g, shape, uses):
+            operands = [replace(o, steps=f"{o.steps[:-2]}{1 if use.strides[-2] == 1 else o.steps[-2]}{o.steps[-1]}") for o, use in zip(operands, uses, strict=True)]
+            return Beside(tuple(operands), tuple(g.nodes), sinks, row)
         return Loop(tuple(operands), tuple(g.nodes), sinks, row)
+
+    def side_by_side(self, g: Group, shape: list[int], uses: list[Use]) -> bool:
+        """Whether rows are reduced, and are many; and all that is added up is so over all of them."""
+        if shape[-2] < 16 or any(use.index for use in uses) or not any(node[0] in REDUCTIONS for node in g.nodes):
+            return False
+        return all(not any(uses[u].strides[:-1]) if uses[u].how else uses[u].strides[-2] != 0 for u, _ in g.sinks)
 
     def entry(self, loop: Loop, uses: list[Use], lengths: list[int], places: dict[int, tuple[Home, int]], sunk: set[int], t: int) -> Entry:
         words: list[Any] = []
