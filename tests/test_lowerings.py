@@ -4,6 +4,8 @@ A random program draws shapes, dtypes, axes, broadcasting, views, donation, alia
 """
 
 import ctypes
+import platform
+import warnings
 
 import numpy as np
 import pytest
@@ -227,6 +229,68 @@ def test_a_random_program_by_every_lowering(lowering, seed):
                 np.testing.assert_array_equal(np.isnan(x), np.isnan(y))
         if lowering == "numpy":
             assert first_difference(program, [np.array(x) for x in arrays], lowering="numpy") == ""
+
+
+EDGES = {
+    "float": [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 7.0, np.inf, -np.inf, np.nan, 1e-40, 3e38, -3e38, 300.7, -1e10, 5e9, 1e19],
+    "int64": [0, 1, -1, 2, 7, -7, 63, 64, 100, -128, 255, 1 << 40, (1 << 63) - 1, -(1 << 63)],
+    "int8": [0, 1, -1, 2, 7, 8, 100, 127, -128, -127],
+    "uint8": [0, 1, 2, 7, 8, 9, 100, 255],
+}
+GENTLE = "negative positive abs sign floor trunc round maximum minimum where clip astype".split()  # exact, so that what follows sees the same numbers
+OF_FLOATS = "floor trunc round sqrt reciprocal isnan isinf signbit".split()
+ALONE = [*OF_FLOATS, *"negative positive abs sign square bitwise_invert".split()]
+EDGED = [*GENTLE, *OF_FLOATS, *"add subtract multiply divide floor_divide remainder square copysign equal less greater_equal".split()]
+WHOLE = [*GENTLE, *"add multiply floor_divide remainder bitwise_left_shift bitwise_right_shift bitwise_xor bitwise_invert less equal pow".split()]
+REDUCED = ["sum", "prod", "max", "min", "argmax", "argmin", "any", "all"]
+
+
+def at_the_edges(seed):
+    """(f, arrays): two functions in turn and a reduction, of all pairs of these numbers."""
+    r = np.random.default_rng(seed)
+    kind = str(r.choice(["float32", "float64", "float32", "int64", "int8", "uint8"]))
+    values = np.array(EDGES.get(kind, EDGES["float"])).astype(kind)
+    a, b = np.meshgrid(values, r.permutation(values))
+    first, second = str(r.choice(GENTLE)), str(r.choice(EDGED if kind[0] == "f" else WHOLE))
+    bounds, to, axis, reduced = r.choice(values, 2), str(r.choice(["float32", "float64", "bool", "int8", "uint8", "int32", "int64", "uint64"])), int(r.integers(2)), str(r.choice(REDUCED))
+
+    def apply(name, x, y):
+        xp = ann.namespace(x, y)
+        if name == "astype":
+            return xp.astype(x, to)
+        if name == "where":
+            return xp.where(y > 0, x, y)
+        if name == "clip":
+            return xp.clip(x, *map(float if kind[0] == "f" else int, sorted(bounds)))
+        if name == "pow":
+            return xp.pow(x, 5)
+        if name in OF_FLOATS and kind[0] != "f":
+            return x
+        return getattr(xp, name)(*[x, y][: 1 if name in ALONE else 2])
+
+    def f(a, b):
+        xp = ann.namespace(a, b)
+        made = apply(second, apply(first, a, b) if first != "astype" else a, b)
+        reduction = reduced if made.dtype.kind in "iuf" or reduced in ("any", "all") else "any"
+        return made, getattr(xp, reduction)(made, axis=axis), getattr(xp, reduction)(made[::-1, :3], axis=axis)
+
+    return f, [a, b]
+
+
+@pytest.mark.parametrize("seed", [pytest.param(seed, marks=[] if seed < PROGRAMS // 2 else pytest.mark.full) for seed in range(10 * PROGRAMS)])
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="what conversions do with numbers out of range is told of x86 alone")
+def test_numbers_at_the_edges_natively_are_those_of_numpy(seed):
+    f, arrays = at_the_edges(seed)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        meant = f(*arrays)
+        found = native(1 + seed % 2)(jit(f, lowering="replay").trace(*arrays))(arrays)
+        for k, (x, y) in enumerate(zip(found, meant, strict=True)):
+            assert x.dtype == y.dtype
+            np.testing.assert_allclose(x, y, rtol=0 if k == 0 else 1e-6)
+            if k == 0 and y.dtype.kind == "f":
+                zero = y == 0
+                np.testing.assert_array_equal(np.signbit(x)[zero], np.signbit(y)[zero])
 
 
 @pytest.mark.parametrize("name", ["settle", "fold", "share", "assemble", "simplify"])

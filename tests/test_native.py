@@ -5,6 +5,7 @@ import gc
 import itertools
 import os
 import pathlib
+import platform
 import stat
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def test_single_precision_is_right_over_many_values(name):
         assert (np.signbit(y) == np.signbit(rounded))[finite].all()
 
 
-SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.0, -7.0, np.inf, -np.inf, np.nan, 1e-40, -1e-45, 3e38, 100.0, -100.0]
+SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.0, -7.0, np.inf, -np.inf, np.nan, 1e-40, -1e-45, 3e38, 100.0, -100.0, 300.7, 3e9, -3e9, 1e19, -1e19]
 
 
 def numbers(dtype, seed):
@@ -134,7 +135,7 @@ def test_functions_of_floats_agree_with_numpy(name, dtype):
         assert (y[keep] == true[keep]).all() and (np.signbit(y) == np.signbit(true))[keep].all()
     else:
         np.testing.assert_allclose(y, true, rtol=5e-7 if dtype == "float32" else 1e-15, atol=0)
-    if name not in ("maximum", "minimum", "sign") and true.dtype == dtype:  # which zero is the larger is left open
+    if true.dtype == dtype:
         zero = true == 0
         assert (np.signbit(y) == np.signbit(true))[zero].all()
 
@@ -143,10 +144,6 @@ def test_functions_of_floats_agree_with_numpy(name, dtype):
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_functions_of_integers_agree_with_numpy(name, dtype):
     arrays = numbers(dtype, 0)[: 1 + (name in WHOLE)]
-    if "shift" in name:
-        arrays = arrays[0], arrays[1] & 127 if dtype == "int8" else arrays[1]
-        inside = (arrays[1] >= 0) & (arrays[1] < 200)
-        arrays = arrays[0][inside], arrays[1][inside]
     with np.errstate(all="ignore"):
         true = getattr(np, name)(*arrays)
     assert (elementwise(name, str(true.dtype), *arrays) == true).all()
@@ -166,8 +163,10 @@ def test_every_function_is_tested():
 @pytest.mark.parametrize("source", ["float32", "float64", "bool", *INTEGERS])
 def test_casts_agree_with_numpy(source, to):
     x = numbers(source, 0)[0]
-    if source.startswith("float") and not to.startswith("float"):
-        x = x[np.isfinite(x) & (np.abs(x) < 100) & ((x >= 0) | (to[0] != "u"))]  # the rest is for no one to say
+    if source.startswith("float") and to == "uint32":
+        x = x[(x >= -(1 << 31)) & (x < 1 << 32)]  # of what is beyond NumPy makes this or that, by where it stands in the array
+    elif source.startswith("float") and not to.startswith("float") and platform.machine() not in ("x86_64", "AMD64"):
+        x = x[np.isfinite(x) & (np.abs(x) < 100) & ((x >= 0) | (to[0] != "u"))]  # other machines' conversions are others
     with np.errstate(all="ignore"):
         true = x.astype(to)
     y = guarded(np.zeros(x.shape, to))
@@ -230,6 +229,21 @@ def test_reductions_agree_with_numpy(name, dtype):
             loop = form((Operand(dtype, "s1"), Operand(dtype, "s0")), (("load", dtype, 0), (name, dtype, 0)), ((1, 1, None),))
             run_loop(loop, [guarded(x), y], (3, k))
             np.testing.assert_allclose(y[:, 0], getattr(np, name)(x, axis=1, dtype=dtype) if name in ("sum", "prod") else getattr(np, name)(x, axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_products_are_taken_in_order(dtype):
+    """Where one overflows, and whether inf·0 is met, depends on it."""
+    big = np.finfo(dtype).max / 2
+    cases = [[big, big, 0], [0, big, big], [big, 3, 1 / big, 0.1], [1e-30, 1e-30, 0, big], [big] * 20 + [0] * 20, [0] + [big] * 40, [2] * 37, [np.nan, 0, 1, big]]
+    for case in cases:
+        for copies in (1, 90):
+            x = np.array([case] * copies, dtype).repeat(1 if copies == 1 else 3, axis=0)
+            for axis in (0, 1, (0, 1)):
+                for y in (x, np.ascontiguousarray(x.T)[::-1], x[:, None] * np.ones((2, 1), dtype)):
+                    with np.errstate(all="ignore"):
+                        f = jit(lambda y: np.prod(y, axis=axis), lowering="native")  # noqa: B023
+                        np.testing.assert_allclose(f(y), np.prod(y, axis=axis), rtol=1e-5)
 
 
 def test_extremes_propagate_nan_and_booleans_reduce():

@@ -199,7 +199,7 @@ class Function:
         return self.emit(f"bitcast {x} to {type_of(dtype, x.lanes)}", dtype, x.lanes)
 
     def cast(self, x: Value, dtype: str) -> Value:
-        """x as this dtype; what a float-to-integer conversion cannot hold becomes some number."""
+        """x as this dtype. Floats beyond an integer's range: as NumPy on x86 has it, see `_whole`."""
         if x.dtype == dtype:
             return x
         if dtype == "bool":
@@ -208,8 +208,7 @@ class Function:
         if is_float(a) and is_float(b):
             name = "fpext" if SIZE[b] > SIZE[a] else "fptrunc"
         elif is_float(a):
-            y = self.emit(f"{'fptosi' if is_signed(b) else 'fptoui'} {x} to {to}", b, x.lanes)
-            return self.emit(f"freeze {y}", b, x.lanes)
+            return self._whole(x, b)
         elif is_float(b):
             name = "sitofp" if is_signed(a) else "uitofp"
         elif a != "bool" and SIZE[a] == SIZE[b]:
@@ -217,6 +216,17 @@ class Function:
         else:
             name = "trunc" if a != "bool" and SIZE[a] > SIZE[b] else "sext" if is_signed(a) else "zext"
         return self.emit(f"{name} {x} to {to}", b, x.lanes)
+
+    def _whole(self, x: Value, dtype: str) -> Value:
+        """⌊|x|⌋ with the sign of x, modulo 2ⁿ: by way of int32 or int64, which hold their least number for what they cannot hold, NaN too."""
+        if dtype in ("int8", "uint8", "int16", "uint16", "uint32"):
+            return self.cast(self.cast(x, "int64" if dtype == "uint32" else "int32"), dtype)
+        half = 2.0 ** (8 * SIZE[dtype] - 1)
+        if dtype == "uint64":
+            large = x.ge(half)
+            return self.cast(self.cast(self.select(large, x - half, x), "int64"), dtype) + self.select(large, self.constant(1 << 63, dtype, x.lanes), 0)
+        y = self.emit(f"fptosi {x} to {type_of(dtype, x.lanes)}", dtype, x.lanes)
+        return self.select(x.ge(-half) & x.lt(half), y, -(1 << (8 * SIZE[dtype] - 1)))
 
     # memory
 

@@ -220,16 +220,16 @@ class Writer:
             for v in range(len(loop.nodes)):
                 if loop.sweep[v] <= self.sweep and not loop.varies[v]:
                     self.value(v, None)  # before the loop over the row, so that all of it may use it
-            totals = {v: Variable(self.f, loop.nodes[v][1], self.wide) for v in reduced}
+            totals = {v: Variable(self.f, loop.nodes[v][1], 1 if self.ordered(v) else self.wide) for v in reduced}
             for v, total in totals.items():
-                total.set(self.identity(v))
+                total.set(self.identity(v, total.value.lanes))
             for chunk in chunks or (self.long() if reduced or sinks or keeps else []):
                 for v in keeps:
                     self.f.store(self.words["scratch", v], self.spare(chunk), self.value(v, chunk), chunk.mask)
                 for v, total in totals.items():
                     x = self.value(loop.nodes[v][2], chunk)
-                    x = self.f.select(chunk.mask, x, self.identity(v)) if chunk.mask else x
-                    total.set(REDUCTIONS[loop.nodes[v][0]][0](total.get(), x))
+                    x = self.f.select(chunk.mask, x, self.identity(v, self.wide)) if chunk.mask else x
+                    total.set(product(total.get(), x) if self.ordered(v) else REDUCTIONS[loop.nodes[v][0]][0](total.get(), x))
                 self.sink(sinks, chunk)
             for v, total in totals.items():
                 self.memo[v] = self.reduced(v, total.get())
@@ -261,9 +261,14 @@ class Writer:
             left = f.splat(f.cast(n - whole, "int32"), self.wide)
             yield Chunk(whole, f.iota("int32", self.wide).lt(left))
 
-    def identity(self, v: int) -> Value:
+    def identity(self, v: int, lanes: int) -> Value:
         name, dtype, _ = self.loop.nodes[v]
-        return self.f.constant(REDUCTIONS[name][1](dtype), dtype, self.wide)
+        return self.f.constant(REDUCTIONS[name][1](dtype), dtype, lanes)
+
+    def ordered(self, v: int) -> bool:
+        """Whether one lane follows the other: in another order a product of floats overflows elsewhere, and inf·0 is NaN."""
+        name, dtype, _ = self.loop.nodes[v]
+        return name == "prod" and is_float(dtype)
 
     def sink(self, sinks: list[int], chunk: Chunk | None) -> None:
         """Store or add: first all that is stored is computed, for one may be written where another is read."""
@@ -340,6 +345,11 @@ class Writer:
             place = f.splat(place, self.wide) + f.iota("int64", self.wide)
         lanes = max(i.lanes, place.lanes)
         return f.splat(place, lanes) + f.splat(i, lanes)
+
+
+def product(total: Value, x: Value) -> Value:
+    """total·x₀·x₁ … from the left."""
+    return total.function.call(f"llvm.vector.reduce.fmul.v{x.lanes}f{8 * SIZE[x.dtype]}", [total, x], x.dtype) if x.lanes > 1 else total * x
 
 
 def across(x: Value, combine: Callable[[Value, Value], Value]) -> Value:

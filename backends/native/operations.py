@@ -11,18 +11,20 @@ from backends.native.emit import SIZE, Value, is_float, is_signed
 
 
 def maximum(a: Value, b: Value) -> Value:
-    """The larger; NaN where either is."""
-    return _extreme(a, b, Value.lt)
+    """The larger; b where they are equal (of two zeros, too); NaN where either is."""
+    return _extreme(a, b, Value.gt, Value.le)
 
 
 def minimum(a: Value, b: Value) -> Value:
-    return _extreme(a, b, Value.gt)
+    return _extreme(a, b, Value.lt, Value.ge)
 
 
-def _extreme(a: Value, b: Value, yields: Callable[[Value, Value], Value]) -> Value:
+def _extreme(a: Value, b: Value, stays: Callable[[Value, Value], Value], yields: Callable[[Value, Value], Value]) -> Value:
     f = a.function
-    y = f.select(yields(a, b), b, a)
-    return f.select(b.ne(b), b, y) if is_float(a.dtype) and b.text.startswith("%") else y
+    if is_float(a.dtype) and not b.text.startswith("%"):  # a number: whether it is NaN is known when this is compiled
+        return f.select(yields(a, b) | b.ne(b), b, a)
+    y = f.select(stays(a, b), a, b)
+    return f.select(a.ne(a), a, y) if is_float(a.dtype) else y
 
 
 def floor_divide(a: Value, b: Value) -> Value:

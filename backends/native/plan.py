@@ -331,7 +331,7 @@ class Plan:
             step = unit if a == 0 else 16 if a == last else 1
             if shape[a] >= 2 * step * self.threads:
                 return a, gemm.shares(shape[a], self.threads, step)
-        plain = all(not any(use.strides[a] for a in use.shared) and use.index is None for use in summed)
+        plain = all(not any(use.strides[a] for a in use.shared) and use.index is None and use.how != "prod" for use in summed)
         if (last > 0 or g.row is None) and plain and shape[0] >= 4 * self.threads:
             return 0, gemm.shares(shape[0], self.threads, unit if shape[0] >= 2 * unit * self.threads else 1)
         return whole

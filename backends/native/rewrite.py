@@ -33,12 +33,19 @@ def unrolled(program: Program) -> Program:
             continue
         shape, axes = program.values[x].shape, i.static["axis"]
         count = math.prod(shape[a] for a in axes)
+        kept = tuple(n for a, n in enumerate(shape) if a not in axes)
+        if i.name == "prod" and len(axes) > 1:  # one factor after the other
+            order = (*(a for a in range(len(shape)) if a not in axes), *sorted(axes))
+            turned = add(i, "permute_dims", (x,), {"axes": order}, Spec(tuple(shape[a] for a in order), program.values[x].dtype))
+            flat = add(i, "reshape", (turned,), {"shape": (*kept, count)}, Spec((*kept, count), program.values[x].dtype))
+            y = add(i, "prod", (flat,), {**i.static, "axis": (len(kept),), "keepdims": False}, Spec(kept, program.values[x].dtype))
+            body.append(Instruction("reshape", (y,), {"shape": program.values[i.outs[0]].shape}, i.outs, i.region))
+            continue
         views = ("windows", "reshape", "permute_dims", "get_item")
         in_memory = x not in makers or makers[x].name in views or makers[x].name == "matmul"
         if not 1 < count <= FEW or not in_memory or not shape or len(shape) - 1 in axes or shape[-1] == 1:
             body.append(i)
             continue
-        kept = tuple(n for a, n in enumerate(shape) if a not in axes)
         parts = []
         for place in range(count):
             key: list[Any] = [slice(None)] * len(shape)
@@ -46,7 +53,7 @@ def unrolled(program: Program) -> Program:
                 place, key[a] = divmod(place, shape[a])
             parts.append(add(i, "get_item", (x, []), {"key": tuple(key)}, Spec(kept, program.values[x].dtype)))
         while len(parts) > 1:
-            pairs = [parts[k : k + 2] for k in range(0, len(parts), 2)]
+            pairs = [parts[:2], *([part] for part in parts[2:])] if i.name == "prod" else [parts[k : k + 2] for k in range(0, len(parts), 2)]
             parts = [pair[0] if len(pair) == 1 else add(i, COMBINED[i.name], tuple(pair), {}, Spec(kept, program.values[x].dtype)) for pair in pairs]
         body.append(Instruction("reshape", (parts[0],), {"shape": program.values[i.outs[0]].shape}, i.outs, i.region))
     return replace(program, values=tuple(values), body=tuple(body))

@@ -45,7 +45,8 @@ def elementwise(self: Grouping, i: Instruction) -> None:
         return
     dtypes = ["bool", dtype, dtype] if name == "where" else [common] * len(i.args)
     if name == "pow" and not is_float(dtype):
-        raise CannotExpress("powers of integers")
+        _power(self, i)
+        return
 
     def build(g: Group, nodes: list[int], axes: Axes) -> None:
         nodes = [_cast(g, node, d) for node, d in zip(nodes, dtypes, strict=True)]
@@ -59,11 +60,32 @@ def _cast(g: Group, node: int, dtype: str) -> int:
     name, held, *rest = g.nodes[node]
     if held == dtype:
         return node
-    return g.add("const", dtype, encoded(decoded(rest[0]), dtype)) if name == "const" else g.add("cast", dtype, node)
+    if name == "const" and (is_float(dtype) or not is_float(held)):
+        return g.add("const", dtype, encoded(decoded(rest[0]), dtype))
+    return g.add("cast", dtype, node)
 
 
 def decoded(number: Any) -> Any:
     return float.fromhex(number) if isinstance(number, str) else number
+
+
+def _power(self: Grouping, i: Instruction) -> None:
+    """xᵏ of integers for a number k ≥ 0, by squares: xᵏ = x^(k mod 2)·(x²)^⌊k/2⌋"""
+    x, k = i.args
+    k, out = self.numbers.get(k) if type(k) is Ref else k, i.outs[0]
+    if type(k) is not int or k < 0:
+        raise CannotExpress("powers of integers whose exponents are an array, or negative")
+    dtype = self.dtypes[out]
+
+    def build(g: Group, nodes: list[int], axes: Axes) -> None:
+        y, square = g.add("const", dtype, 1), _cast(g, nodes[0], dtype)
+        for bit in reversed(f"{k:b}"):
+            y = g.add("multiply", dtype, y, square) if bit == "1" else y
+            square = g.add("multiply", dtype, square, square)
+        self.keep(g, out, y, axes)
+
+    self.own(out)
+    self.made[out] = self.join(self.shapes[out], [x], build)
 
 
 def _clip(self: Grouping, i: Instruction) -> None:
@@ -72,7 +94,7 @@ def _clip(self: Grouping, i: Instruction) -> None:
         if bound is not None:
             y = len(self.shapes)
             self.shapes[y], self.dtypes[y] = self.shapes[i.outs[0]], self.dtypes[i.outs[0]]
-            elementwise(self, Instruction(name, (x, bound), {}, (Ref(y),)))
+            elementwise(self, Instruction(name, (bound, x), {}, (Ref(y),)))  # x where they are equal
             x = Ref(y)
     elementwise(self, Instruction("astype", (x,), {}, i.outs))
 
