@@ -220,7 +220,7 @@ class Writer:
             for v in range(len(loop.nodes)):
                 if loop.sweep[v] <= self.sweep and not loop.varies[v]:
                     self.value(v, None)  # before the loop over the row, so that all of it may use it
-            totals = {v: Variable(self.f, loop.nodes[v][1], 1 if self.ordered(v) else self.wide) for v in reduced}
+            totals = {v: Variable(self.f, loop.nodes[v][1], self.single if self.ordered(v) else self.wide) for v in reduced}
             for v, total in totals.items():
                 total.set(self.identity(v, total.value.lanes))
             for chunk in chunks or (self.long() if reduced or sinks or keeps else []):
@@ -349,7 +349,7 @@ class Writer:
 
 def product(total: Value, x: Value) -> Value:
     """total·x₀·x₁ … from the left."""
-    return total.function.call(f"llvm.vector.reduce.fmul.v{x.lanes}f{8 * SIZE[x.dtype]}", [total, x], x.dtype) if x.lanes > 1 else total * x
+    return total.function.call(f"llvm.vector.reduce.fmul.v{x.lanes}f{8 * SIZE[x.dtype]}", [total, x], x.dtype) if x.lanes > total.lanes else total * x
 
 
 def across(x: Value, combine: Callable[[Value, Value], Value]) -> Value:
