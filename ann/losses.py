@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, ClassVar
 
 from ann.autodiff import primitive
+from ann.autodiff.tape import raw
 from ann.functions import log_sigmoid, log_softmax, relu, sigmoid, softplus, unit_normalization
 from ann.names import choose
 from backends import host, library_of, namespace
@@ -32,7 +33,7 @@ Array = Any
 def loss(formula: Any = None, *, classes: bool = False) -> Any:
     """Make a loss of a formula (y, z, *, options) → ℓ like z, or one value an example; or (ℓ, c), where c counts in the mean.
 
-    classes: the formula takes, as y, the share of each class, (n, …, k), whatever kind of labels comes.
+    classes: the formula takes, as y, the share of each class, (n, …, k), whatever kind of labels comes. Integers are checked.
     """
     if formula is None:
         return functools.partial(loss, classes=classes)
@@ -42,6 +43,8 @@ def loss(formula: Any = None, *, classes: bool = False) -> Any:
         y = (shares if classes else alike)(y_true, y_pred, formula.__name__)
         each = formula(namespace(y, y_pred).asarray(y), y_pred, **options)  # targets that a traced function closes over join the trace
         each, count = each if isinstance(each, tuple) else (each, None)
+        if classes:
+            check_classes(y_true, y_pred, formula.__name__, options.get("ignore_class"))
         return reduce(each if classes else per_example(each), sample_weight, count, reduction)
 
     own = [p for p in inspect.signature(formula).parameters.values() if p.kind is p.KEYWORD_ONLY]
@@ -214,7 +217,8 @@ def categorical_crossentropy(
 
     y_pred (n, …, k): logits z (probabilities with from_logits=False).
     y_true: integers (n, …) or (n, …, 1) are class indices; floats (n, …, k) probabilities; integers (n, …, k) one-hot.
-    s: label_smoothing; ignore_class: examples with this label do not count; w: class_weight, one for each class.
+    A label out of range is a ValueError (see `check_classes`); ignore_class: examples with this label, say −1, do not count.
+    s: label_smoothing; w: class_weight, one for each class.
     Weights, smoothing and ignored labels work together as in torch.nn.functional.cross_entropy.
     """
     xp = namespace(y, z)
@@ -376,6 +380,18 @@ def sums(loss: Any, y_true: Array, y_pred: Array, sample_weight: Array | None = 
     value = loss(y_true, y_pred, sample_weight=sample_weight)
     n = float(y_pred.shape[0])
     return value * n, namespace(value).full((), n, dtype=value.dtype, device=device(value))
+
+
+def check_classes(y_true: Array, y_pred: Array, name: str, ignore_class: int | None) -> None:
+    """ValueError for labels that name no class, as `check_labels` and `check_one_hot`; where they can be read without waiting.
+
+    That is on the host and outside of jit. Elsewhere a label out of range is no class: its example has loss 0, and counts. A Model checks first.
+    """
+    y = raw(y_true)
+    library = library_of(y)
+    if library.rank or not library.on_host(y) or not namespace(y).isdtype(y.dtype, "integral"):
+        return
+    (check_labels if is_indices(y, y_pred) else check_one_hot)(y, y_pred.shape[-1], name, "y_true", ignore_class)
 
 
 def check_labels(y: Array, k: int, loss: str, name: str, ignore_class: int | None = None) -> None:

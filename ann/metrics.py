@@ -7,6 +7,8 @@ There are three kinds, told apart by what a metric has:
                metric.value(sums) → a number                                       precision, recall, F1, RMSE, …
     of all     metric.whole is True: metric(y_true, y_pred, sample_weight) → a number, of all examples at once   AUC, R²
 
+A label that is no class (such as one that the loss ignores) is never predicted rightly.
+
 Those of sums and of all are plain functions of whole arrays too: ann.metrics.precision(y, p), ann.metrics.AUC()(y, p).
 Counts and sums are in the dtype of y_pred; nothing is read by the host.
 """

@@ -269,6 +269,26 @@ def test_swapped_arguments_are_refused(backend):
         losses.sparse_categorical_crossentropy(backend.asarray(np.eye(5)[LABELS]), z)
 
 
+@pytest.mark.parametrize("name", ["categorical_crossentropy", "sparse_categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge"])
+def test_a_label_that_is_no_class_is_refused_where_it_can_be_read(backend, name):
+    loss, z = getattr(losses, name), backend.asarray(LOGITS)
+    k = LOGITS.shape[1]
+    for wrong in (k, -1, -100):
+        y = backend.asarray(np.where(np.arange(8) == 5, wrong, LABELS))
+        for call in (lambda y=y: loss(y, z), lambda y=y: ann.grad(lambda z, y: loss(y, z))(z, y), lambda y=y: ann.grad(lambda z: loss(y, z))(z)):
+            with pytest.raises(ValueError, match=f"y_true has labels .* for {k} outputs \\(first at row 5: {wrong}\\)"):
+                call()
+        assert np.isfinite(float(ann.jit(loss)(y, z)))  # under jit labels cannot be read
+        if "focal" not in name and "hinge" not in name:
+            kept = np.arange(8) != 5
+            ignored = loss(y, z, ignore_class=wrong)
+            assert float(ignored) == pytest.approx(float(loss(backend.asarray(LABELS[kept]), backend.asarray(LOGITS[kept]))), rel=1e-12)
+    assert np.isfinite(float(loss(backend.asarray(LABELS), z)))
+    if not name.startswith("sparse"):
+        with pytest.raises(ValueError, match="row 2 .* not one-hot"):
+            loss(backend.asarray(np.eye(k, dtype=int)[LABELS] * np.where(np.arange(8) == 2, 2, 1)[:, None]), z)
+
+
 def test_labels_out_of_range_are_named(backend):
     with pytest.raises(ValueError, match=r"y has labels 0…10 for 10 outputs \(first at row 2: 10\).*Dense\(11\), or subtract 1"):
         losses.check_labels(backend.asarray(np.array([0, 1, 10, 3])), 10, "categorical_crossentropy", "y")
