@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from backends.gaps import windows
@@ -74,7 +74,7 @@ class _Direct:
         self.folds: dict[int, Instruction] = {}  # what has become a convolution
         rules = {"concat": self.concat, "matmul": self.matmul, "add": self.add, "fold": self.fold, "get_item": self.get_item}
         for i in program.body:
-            i = replace(i, args=tuple(w.now(x) for x in i.args))
+            i = w.entered(i)
             y = rules[i.name](i) if i.name in rules else None
             if y is None:
                 w.keep(i)

@@ -31,10 +31,12 @@ class Grouping:
         self.samples: dict[int, Any] = {}
         self.bases: dict[int, Any] = {}  # root → the sample of its memory
         self.roots: dict[int, int] = {}
+        self.spots: dict[int, tuple[int, Axes]] = {}
         self.trails: dict[int, tuple[int, tuple[int | None, ...]]] = {}  # value → (what it is a view of, the axis of that each of its axes is)
         self.numbers: dict[int, Any] = {}  # uniform values
         self.constants: dict[int, Any] = {}  # root → array
         self.steps: list[Step] = []
+        self.groups: dict[Axes, list[int]] = {}  # the beginning of a shape, axes of length 1 left out → the groups that begin so
         self.made: dict[int, int] = {}  # root → the step that makes it
         self.results: list[Any] = []  # for each output its root, or what it is
         self.late: dict[int, Instruction] = {}  # values put off until they are asked for
@@ -68,8 +70,14 @@ class Grouping:
 
     def spot(self, v: int, sample: Any = None) -> tuple[int, Axes]:
         """(offset, strides) of a value in the memory of its root, in elements."""
-        sample, base = self.samples[v] if sample is None else sample, self.bases[self.roots[v]]
-        return (_address(sample) - _address(base)) // base.itemsize, tuple(s // base.itemsize for s in sample.strides)
+        if sample is None and v in self.spots:
+            return self.spots[v]
+        place, base = self.samples[v] if sample is None else sample, self.bases[self.roots[v]]
+        offset = 0 if place is base else (_address(place) - _address(base)) // base.itemsize
+        spot = offset, tuple([t // base.itemsize for t in place.strides])
+        if sample is None:
+            self.spots[v] = spot
+        return spot
 
     def trail(self: Grouping, i: Instruction, x: int, out: int) -> tuple[int, tuple[int | None, ...]]:
         """What a view is of, and which axes it shows, where it only moves, adds or repeats axes."""
@@ -137,65 +145,67 @@ class Grouping:
         earliest = max((self.made[self.roots[v]] for v in values), default=-1)
         first = max(earliest, 0, *(self.made[self.roots[v]] + 1 for v in after))
         if self.near:
-            first = max(first, 1 + max((s for s, step in enumerate(self.steps) if not isinstance(step, Group)), default=-1))
-        found = None
-        for s in range(len(self.steps) - 1, len(self.steps) if alone else first - 1, -1):
+            first = max(first, next((s + 1 for s in range(len(self.steps) - 1, -1, -1) if not isinstance(self.steps[s], Group)), 0))
+        bare, looks = stripped(shape), [(v, *self.along(v, shape)) for v in values]
+        for s in reversed([] if alone else self.groups.get(bare, [])):
+            if s < first:
+                continue
             g = self.steps[s]
-            if not isinstance(g, Group):
+            assert isinstance(g, Group)
+            if (axes := self.axes(g, bare)) is None or len(g.uses) > OPERANDS or len(g.nodes) > NODES:
                 continue
-            if len(g.uses) > OPERANDS or len(g.nodes) > NODES or (axes := self.axes(g, shape)) is None:
-                continue
-            loads = [self.load(g, s, v, shape, axes) for v in values]
+            loads = [self.load(g, s, *look) for look in looks]
             if None in loads or not limit(g, axes, loads):
                 continue
-            meets = s == earliest and any(self.trails[v][0] in g.inside for v in values) or any(use in g.uses for use in loads)
+            meets = s == earliest and any(self.trails[v][0] in g.inside for v in values) or any(isinstance(use, Use) and use in g.numbers for use in loads)
             if meets or g.size <= SMALL or s == len(self.steps) - 1:
-                found = g, s, axes
                 break
-        if found is None:
-            g = Group(stripped(shape))
+        else:
+            g, s, axes = Group(bare), len(self.steps), tuple(range(len(bare)))
             self.steps.append(g)
-            found = g, len(self.steps) - 1, tuple(range(len(g.shape)))
-            if not limit(g, found[2], [self.load(g, found[1], v, shape, found[2]) for v in values]):
+            for k in range(len(bare) + 1):
+                self.groups.setdefault(bare[:k], []).append(s)
+            loads = [self.load(g, s, *look) for look in looks]
+            if not limit(g, axes, loads):
                 raise CannotExpress(f"a loop over {shape}")
-        g, s, axes = found
-        nodes = []
+            if None in loads:
+                raise CannotExpress(f"rows of {shape} that are no single axis")
+        left, nodes = iter(loads), list[Any]()
         for v in args:
             if v in self.numbers:
                 nodes.append(g.add("const", self.dtypes[v], encoded(self.numbers[v], self.dtypes[v])))
-                continue
-            load = self.load(g, s, v, shape, axes)
-            if load is None:
-                raise CannotExpress(f"rows of {shape} that are no single axis")
-            nodes.append(load if isinstance(load, int) else g.add("load", load.dtype, g.use(load)))
+            else:
+                load = next(left)
+                nodes.append(g.add("load", load.dtype, g.use(load)) if isinstance(load, Use) else load)
         build(g, nodes, axes)
         return s
 
-    def axes(self, g: Group, shape: Axes) -> Axes | None:
-        """The axes of the group that a shape has, if it is full or outer."""
-        if stripped(shape) == g.shape:
-            return tuple(range(len(g.shape)))
-        if g.row is not None and stripped(shape) == g.shape[: g.row]:
+    def axes(self, g: Group, bare: Axes) -> Axes | None:
+        """The axes of the group that a shape without its axes of length 1 has, if it is full or outer."""
+        if bare == g.shape:
+            return tuple(range(len(bare)))
+        if g.row is not None and bare == g.shape[: g.row]:
             return tuple(range(g.row))
         return None
 
-    def load(self, g: Group, s: int, v: int, shape: Axes, axes: Axes) -> int | Use | None:
-        """A value as operand of something of this shape in group s: a node that is there, or memory to read; None if neither will do."""
+    def along(self, v: int, shape: Axes) -> tuple[Sequence[int | None], Axes]:
+        """How a value lies in something of this shape: for each axis longer than 1 that of its source which it shows, and its stride there."""
         seen, pad = self.shapes[v], len(shape) - len(self.shapes[v])
-        places = [p - pad for p, n in enumerate(shape) if n != 1]  # of the value's axes, for each of `axes`
-        source, trail = self.trails[v]
+        places = [p - pad if p >= pad and seen[p - pad] != 1 else None for p, n in enumerate(shape) if n != 1]
+        trail, (_, steps) = self.trails[v][1], self.spot(v)
+        return [None if p is None else trail[p] for p in places], tuple([0 if p is None else steps[p] for p in places])
+
+    def load(self, g: Group, s: int, v: int, shown: Sequence[int | None], strides: Axes) -> int | Use | None:
+        """A value that lies so, as operand in group s: a node that is there, or memory to read; None if neither will do."""
+        source, root = self.trails[v][0], self.roots[v]
         if source in g.inside:
             node, own = g.inside[source]
             ids = [k for k, n in enumerate(self.shapes[source]) if n != 1]
-            met = {trail[p]: a for p, a in zip(places, axes, strict=True) if p >= 0 and seen[p] != 1 and trail[p] is not None}
-            return node if met == dict(zip(ids, own, strict=True)) else None
-        if self.made[self.roots[v]] >= s:
+            return node if {k: a for a, k in enumerate(shown) if k is not None} == dict(zip(ids, own, strict=True)) else None
+        if self.made[root] >= s:
             return None
-        offset, steps = self.spot(v)
-        strides = [0] * len(g.shape)
-        for p, a in zip(places, axes, strict=True):
-            strides[a] = steps[p] if p >= 0 and seen[p] != 1 else 0
-        return Use(self.roots[v], self.dtypes[v], offset, tuple(strides)) if g.fits(tuple(strides)) else None
+        strides += (0,) * (len(g.shape) - len(strides))
+        return Use(root, self.dtypes[v], self.spot(v)[0], strides) if g.fits(strides) else None
 
     def copy(self, x: Any, root: int, sample: Any, alone: bool = False) -> None:
         """Store a value in memory of `root`, at the place of the sample."""

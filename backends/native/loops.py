@@ -125,9 +125,11 @@ class Loop:
     def dear(self) -> list[int]:
         """Nodes of an earlier sweep that a later one reads, and that are rather kept than computed twice."""
         found: set[int] = set()
+        seen: set[tuple[int, int]] = set()
 
         def visit(v: int, sweep: int) -> None:
-            if self.varies[v]:
+            if self.varies[v] and (v, sweep) not in seen:
+                seen.add((v, sweep))
                 if self.sweep[v] < sweep and self.nodes[v][0] in LONG:
                     found.add(v)
                 else:

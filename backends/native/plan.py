@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -110,17 +111,19 @@ class Plan:
                     step.sinks.append((step.use(Use(v, g.dtypes[v], 0, tuple(strides))), node))
         self.reads: dict[int, set[int]] = {}
         self.writes: dict[int, set[int]] = {}
-        g.steps = [g.steps[s] for s in self.order()]
-        for s, step in enumerate(g.steps):
-            self._note(s, step)
+        touches = list(map(touched, g.steps))
+        order = self.order(touches)
+        g.steps = [g.steps[s] for s in order]
+        for place, s in enumerate(order):
+            self._note(place, touches[s])
 
-    def order(self) -> list[int]:
+    def order(self, touches: list[tuple[set[int], set[int]]]) -> list[int]:
         """The steps, each straight after the one whose result nobody else waits for: an update after its gradient, which then needs no long life.
 
         What is donated is overwritten after all have read it that did so before.
         """
         g = self.grouping
-        reads, writes = zip(*map(touched, g.steps), strict=True) if g.steps else ((), ())
+        reads, writes = zip(*touches, strict=True) if touches else ((), ())
         readers: dict[int, list[int]] = {}
         writers: dict[int, list[int]] = {}
         for s in range(len(g.steps)):
@@ -131,28 +134,34 @@ class Plan:
         for k, place in self.program.donated.items():
             for w in writers.get(g.results[k], ()):
                 before[w] |= {r for r in readers.get(self.program.inputs[place], ()) if r < w}
-        order: list[int] = []
-        waiting = dict.fromkeys(range(len(g.steps)))
-        done: set[int] = set()
+        after: list[list[int]] = [[] for _ in g.steps]
+        for s, others in enumerate(before):
+            for w in others:
+                after[w].append(s)
+        missing = list(map(len, before))
+        ready = [s for s, count in enumerate(missing) if not count]  # a heap, as is a sorted list
+        tiny = [s for s in reversed(ready) if isinstance(step := g.steps[s], Group) and step.size == 1]
+        order: dict[int, None] = {}
 
-        def follows(s: int, last: int) -> bool:
-            return before[s] <= done and any(all(r == s or r in done for r in readers[root]) for root in reads[s] & writes[last])
+        def follows(last: int) -> list[int]:
+            """What can be done, and reads something of this step that nobody else waits for."""
+            waiting = ([r for r in readers.get(root, ()) if r not in order] for root in writes[last])
+            return [one[0] for one in waiting if len(one) == 1 and not missing[one[0]]]
 
-        def tiny(s: int) -> bool:
-            step = g.steps[s]
-            return isinstance(step, Group) and step.size == 1 and not before[s]
+        s = -1
+        while len(order) < len(g.steps):
+            s = min(follows(s), default=-1) if order else -1
+            while s < 0 or s in order:
+                s = tiny.pop() if tiny else heapq.heappop(ready)
+            order[s] = None
+            for later in after[s]:
+                missing[later] -= 1
+                if not missing[later]:
+                    heapq.heappush(ready, later)
+        return list(order)
 
-        while waiting:
-            s = next((s for s in waiting if order and follows(s, order[-1])), -1)
-            s = next((s for s in waiting if tiny(s)), -1) if s < 0 else s
-            s = next(s for s in waiting if before[s] <= done) if s < 0 else s
-            del waiting[s]
-            done.add(s)
-            order.append(s)
-        return order
-
-    def _note(self, s: int, step: Any) -> None:
-        for known, roots in zip((self.reads, self.writes), touched(step), strict=True):
+    def _note(self, s: int, touches: tuple[set[int], set[int]]) -> None:
+        for known, roots in zip((self.reads, self.writes), touches, strict=True):
             for root in roots:
                 known.setdefault(root, set()).add(s)
 
@@ -180,8 +189,12 @@ class Plan:
             step = (1,) if g.samples[source].size > 1 else (0,)
             uses = [Use(root, g.dtypes[root], 0, step) for root in (source, target)]
             g.steps.append(Group((g.samples[source].size,), None, uses, [("load", g.dtypes[source], 0)], [(1, 0)]))
-            self._note(len(g.steps) - 1, g.steps[-1])
+            self._note(len(g.steps) - 1, touched(g.steps[-1]))
         self.results = [(self.homes[copies.get(r, r)].place, None) if type(r) is Ref else (None, r) for r in g.results]
+        made: dict[int, list[int]] = {}  # step → what it is the first to write
+        for root, steps in self.writes.items():
+            if root not in self.homes:
+                made.setdefault(min(steps), []).append(root)
         last = {root: max(self.reads.get(root, set()) | steps) for root, steps in self.writes.items()}
         dying: dict[int, list[int]] = {}
         for root, s in last.items():
@@ -189,7 +202,7 @@ class Plan:
         blocks: dict[int, list[int]] = {}  # root → its memory: bytes, the first and the last step that need it
         for s in range(len(g.steps)):
             heirs = [p for p in dying.get(s, ()) if p in blocks]
-            for root in [root for root, steps in self.writes.items() if min(steps) == s and root not in self.homes]:
+            for root in made.get(s, ()):
                 heir = next((p for p in heirs if self.takes_over(p, root)), None)
                 if heir is None:
                     blocks[root] = [-(-g.bases[root].nbytes // LINE) * LINE, s, last[root]]
@@ -279,7 +292,7 @@ class Plan:
             lengths = [stop - start if a == axis else n for a, n in enumerate(shape)]
             places: dict[int, tuple[Home, int]] = {}
             if start < stop:
-                mine = [replace(use, offset=use.offset + start * use.strides[axis]) for use in uses]
+                mine = [use._replace(offset=use.offset + start * use.strides[axis]) for use in uses]
                 for u, use in summed:
                     if t and axis in use.shared:
                         home = Home("arena", self.room(self.grouping.bases[use.root].nbytes))
@@ -310,9 +323,10 @@ class Plan:
                 kept.append(a)
                 merged.append([a])
         if not shape:
-            return [1], [replace(use, strides=(0,)) for use in g.uses]
+            return [1], [use._replace(strides=(0,)) for use in g.uses]
         return shape, [
-            replace(use, strides=tuple(use.strides[a] for a in kept), shared=frozenset(i for i, axes in enumerate(merged) if use.shared & set(axes))) for use in g.uses
+            use._replace(strides=tuple([use.strides[a] for a in kept]), shared=frozenset([i for i, axes in enumerate(merged) if not use.shared.isdisjoint(axes)]))
+            for use in g.uses
         ]
 
     def cuts(self, g: Group, shape: list[int], uses: list[Use]) -> tuple[int, list[tuple[int, int]]]:
@@ -392,11 +406,11 @@ class Plan:
 
     def box(self, address: tuple[Home, int], size: int, axes: Iterable[tuple[int, int]], writes: bool) -> Box:
         home, start = address
-        pairs = [(n, t * size) for n, t in axes if n > 1 and t]
-        start += sum((n - 1) * t for n, t in pairs if t < 0)
+        pairs = [(t * size, n) for n, t in axes if n > 1 and t]
+        start += sum([(n - 1) * t for t, n in pairs if t < 0])
         run = size
         apart: list[tuple[int, int]] = []
-        for n, t in sorted(((n, abs(t)) for n, t in pairs), key=lambda pair: pair[1]):
+        for t, n in sorted([(abs(t), n) for t, n in pairs]):
             if t <= run and not apart:
                 run += (n - 1) * t
             else:
@@ -433,7 +447,7 @@ class Plan:
             axes = [(n, t) for a, (n, t) in enumerate(zip(lengths, use.strides, strict=True)) if t and n > 1]
             axes = ([(use.index[2], use.index[1])] if use.index else []) + axes
         g = Group(tuple(n for n, _ in axes), None, [Use(use.root, use.dtype, use.offset, tuple(t for _, t in axes))])
-        g.nodes.append(("const", use.dtype, encoded(REDUCTIONS[name][1](use.dtype), use.dtype)))
+        g.add("const", use.dtype, encoded(REDUCTIONS[name][1](use.dtype), use.dtype))
         g.sinks.append((0, 0))
         shape, uses = self.collapsed(g)
         return self.entry(self.loop(g, shape, uses), uses, shape, {0: place} if place else {}, {0}, 0)
@@ -443,7 +457,7 @@ class Plan:
         size = self.grouping.bases[use.root].size
         uses = [Use(use.root, use.dtype, 0, (1 if size > 1 else 0,))] * 2
         g = Group((size,), None, uses, [("load", use.dtype, 0)], [(1, 0)])
-        loop = self.loop(g, [size], [uses[0], replace(uses[1], how=use.how)])
+        loop = self.loop(g, [size], [uses[0], uses[1]._replace(how=use.how)])
         return self.entry(loop, uses, [size], {0: (Home("arena", place), 0)}, {1}, 0)
 
     # products

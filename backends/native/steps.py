@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from backends.native.convolution import Convolve, ConvolveWeights
 
@@ -16,8 +16,7 @@ class CannotExpress(Exception):
     """What there is no kernel for, in words."""
 
 
-@dataclass
-class Use:
+class Use(NamedTuple):
     """An operand of a group: which memory, where in it (elements), how far apart along each axis of the group.
 
     how: None where it is read or stored; "sum", … where it adds up what meets there; shared: the axes along which that happens.
@@ -28,7 +27,7 @@ class Use:
     dtype: str
     offset: int
     strides: Axes
-    index: tuple[int, int, int] | None = None
+    index: tuple[int, int, int] | None = None  # type: ignore[assignment]  # tuples have a method of this name, which nobody calls
     how: str | None = None
     shared: frozenset[int] = frozenset()
 
@@ -45,20 +44,25 @@ class Group:
     sinks: list[tuple[int, int]] = field(default_factory=list)
     inside: dict[int, tuple[int, Axes]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.numbers: dict[Any, int] = {**{use: k for k, use in enumerate(self.uses)}, **{node: k for k, node in enumerate(self.nodes)}}
+
     @property
     def size(self) -> int:
         return math.prod(self.shape)
 
     def add(self, *node: Any) -> int:
         """The number of this node, one for equal ones."""
-        if node not in self.nodes:
-            self.nodes.append(node)
-        return self.nodes.index(node)
+        return self._number(node, self.nodes)
 
     def use(self, use: Use) -> int:
-        if use not in self.uses:
-            self.uses.append(use)
-        return self.uses.index(use)
+        return self._number(use, self.uses)
+
+    def _number(self, x: Any, among: list[Any]) -> int:
+        number = self.numbers.setdefault(x, len(among))
+        if number == len(among):
+            among.append(x)
+        return number
 
     def fits(self, strides: Axes) -> bool:
         """Whether the row is one axis of an operand with these strides."""

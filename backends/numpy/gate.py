@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,8 @@ def plain(obj: Any) -> np.ndarray:
     """A NumPy array from anything array-like that is not one, or a TypeError."""
     kind = type(obj)
     module = kind.__module__.partition(".")[0]
-    if isinstance(obj, np.ma.MaskedArray):
+    masked = sys.modules.get("numpy.ma")  # who holds a masked array has imported it
+    if masked is not None and isinstance(obj, masked.MaskedArray):
         raise TypeError("x is a masked array: its mask would be lost. x.filled(value) says what stands for the missing values.")
     if isinstance(obj, np.matrix):
         raise TypeError("x is an np.matrix, whose * is a matrix product; np.asarray(x) is the plain array.")

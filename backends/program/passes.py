@@ -58,7 +58,7 @@ def expand(program: Program, known: Callable[[str], bool]) -> Program:
     """Gap functions that a lowering has no kernel for, as the calls of their portable bodies."""
     w = Writer(program)
     for i in program.body:
-        i = replace(i, args=tuple(w.now(x) for x in i.args))
+        i = w.entered(i)
         portable = getattr(GAPS.get(i.name), "portable", None)
         if known(i.name) or portable is None:
             w.keep(i)
@@ -116,6 +116,11 @@ class Writer:
             x = self.renamed[x]
         return x
 
+    def entered(self, i: Instruction) -> Instruction:
+        """An instruction of the old program, with what its arguments are now."""
+        args = tuple(map(self.now, i.args))
+        return i if args == i.args else Instruction(i.name, args, i.static, i.outs, i.region, i.program)
+
     def add(self, like: Instruction, name: str, args: tuple[Any, ...], static: dict[str, Any], spec: Spec) -> Ref:
         self.values.append(spec)
         out = Ref(len(self.values) - 1)
@@ -124,7 +129,8 @@ class Writer:
 
     def keep(self, i: Instruction) -> None:
         self.body.append(i)
-        self.maker.update(dict.fromkeys(i.outs, i))
+        for out in i.outs:
+            self.maker[out] = i
 
     def done(self) -> Program:
         program = replace(self.program, values=tuple(self.values))
@@ -143,7 +149,7 @@ def settle(program: Program) -> Program:
     """
     w = Writer(program)
     for i in program.body:
-        i = replace(i, args=tuple(w.now(x) for x in i.args))
+        i = w.entered(i)
         rule = _SETTLE.get(i.name)
         y = rule(w, i) if rule else None
         if y is None:
@@ -488,7 +494,7 @@ def fold(program: Program) -> Program:
         return library.fetch(y).item()
 
     for i in program.body:
-        i = replace(i, args=tuple(w.now(x) for x in i.args))
+        i = w.entered(i)
         out = w.values[i.outs[0]]
         reads = i.reads
         if i.name == "full" and type(i.args[0]) in (bool, int, float):
@@ -550,28 +556,32 @@ def share(program: Program) -> Program:
     w = Writer(program)
     made: dict[Any, tuple[Ref, ...]] = {}
     for i in program.body:
-        i = replace(i, args=tuple(w.now(x) for x in i.args))
-        args = tuple(sorted(map(_frozen, i.args), key=repr)) if i.name in COMMUTATIVE else _frozen(list(i.args))
-        key = (i.name, args, _frozen(i.static), tuple(w.values[out] for out in i.outs))
-        if i.program is None and i.name != "constant" and key in made:
-            w.renamed.update(zip(i.outs, made[key], strict=True))
-        else:
-            made[key] = i.outs
+        i = w.entered(i)
+        if i.program is not None or i.name == "constant":
             w.keep(i)
+            continue
+        args = (frozenset if i.name in COMMUTATIVE else tuple)(map(_frozen, i.args))
+        key = (i.name, args, _frozen(i.static), tuple(w.values[out] for out in i.outs))
+        same = made.setdefault(key, i.outs)
+        if same is i.outs:
+            w.keep(i)
+        else:
+            w.renamed.update(zip(i.outs, same, strict=True))
     return w.done()
 
 
 def _frozen(x: Any) -> Any:
     """x as something hashable that tells 1 from 1.0 and −0.0 from 0.0."""
-    if isinstance(x, dict):
-        return tuple((key, _frozen(value)) for key, value in sorted(x.items()))
+    kind = type(x)
+    if kind is Ref or isinstance(x, int):
+        return kind, x
+    if kind is dict:
+        return tuple([(key, _frozen(value)) for key, value in sorted(x.items())])
+    if kind is float:
+        return kind, x, math.copysign(1.0, x)
     if isinstance(x, list | tuple):
         return tuple(map(_frozen, x))
-    if isinstance(x, slice):
-        return ("slice", x.start, x.stop, x.step)
-    if type(x) is float:
-        return (float, x, math.copysign(1.0, x))
-    return (type(x), x) if isinstance(x, int | bool) else _named(x)
+    return ("slice", x.start, x.stop, x.step) if kind is slice else _named(x)
 
 
 def _named(x: Any) -> Any:
@@ -616,8 +626,8 @@ def assemble(program: Program) -> Program:
             if axis == other and all(p[1] <= q[0] for p, q in zip(joined, joined[1:], strict=False)):
                 pieces[out] = axis, joined
                 w.renamed[out] = _side_by_side(w, i, axis, joined)
-    body = [replace(i, args=tuple(w.now(x) for x in i.args)) for i in w.body]
-    return replace(program, values=tuple(w.values)).with_body(body, [w.now(x) for x in program.outputs])
+    w.body = [w.entered(i) for i in w.body]
+    return w.done()
 
 
 def _one_axis(key: Any, shape: tuple[int, ...]) -> tuple[int, int, int] | None:

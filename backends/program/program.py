@@ -11,6 +11,7 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from backends.library import GAPS, Library
@@ -42,7 +43,7 @@ class Instruction:
     region: Region | None = field(default=None, compare=False)
     program: Program | None = None  # the step of a scan
 
-    @property
+    @cached_property
     def reads(self) -> list[Ref]:
         return refs(self.args)
 
