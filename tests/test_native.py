@@ -23,7 +23,7 @@ pytest.importorskip("llvmlite", reason="llvmlite is not installed (extra: native
 from native_support import call, guarded, run_loop
 
 import ann
-from backends import jit
+from backends import jit, tree
 from backends.native import compile as compiler
 from backends.native import gemm, workers
 from backends.native.beside import Beside
@@ -545,6 +545,44 @@ def test_a_program_that_has_no_kernel_for_something_runs_on_numpy_and_says_so():
     g = jit(lambda x: x * 2.0)
     g(np.ones(3))
     assert g.explain().startswith("native")
+
+
+OF_NOTHING = {
+    "sums": lambda x, w: (np.sum(x), np.sum(x, axis=0), np.prod(x, axis=0), np.any(x > 0), np.all(x > 0, axis=0), np.sum(x, axis=1), np.mean(x, axis=1)),
+    "products": lambda x, w: (x @ w, x.T @ x, np.tanh(x @ w) + 1.0),
+    "parts": lambda x, w: (np.concat([x, w.T, x]), x[:0] * 2.0, np.take(x, np.zeros((0,), np.int64), axis=0), w[1:1], np.where(x > 0, x, 0.0).T),
+    "windows": lambda x, w: (ann.conv(np.reshape(x, (0, 8, 8, 3)), np.reshape(w, (2, 2, 3, 1)), padding="same"), ann.max_pool(np.reshape(x, (0, 4, 4, 3)), size=2)),
+    "softmax": lambda x, w: (ann.softmax(x @ w), np.argmax(x @ w, axis=-1)),
+    "nothing at all": lambda x, w: np.exp(x),
+    "gradients": lambda x, w: ann.value_and_grad(lambda w: ann.namespace(w).sum(ann.softmax(x @ w) ** 2))(w),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OF_NOTHING)
+def test_arrays_of_size_0_run_natively(case):
+    found_blas()
+    x, w = np.zeros((0, 3), np.float32), np.ones((3, 4), np.float32)
+    f, meant = jit(OF_NOTHING[case], lowering="native"), OF_NOTHING[case](x, w)
+    for _ in range(2):
+        for y, true in zip(tree.leaves(f(x, w)), tree.leaves(meant), strict=True):
+            assert y.shape == true.shape and y.dtype == true.dtype
+            np.testing.assert_array_equal(y, true)
+
+
+def test_what_has_no_largest_raises_as_without_jit():
+    for f in (np.max, np.argmin):
+        with pytest.raises(ValueError):
+            jit(lambda x: f(x, axis=0), lowering="native")(np.zeros((0, 3)))  # noqa: B023
+
+
+def test_empty_parts_of_an_array_meet_nothing():
+    """Though they lie in it."""
+    step = jit(lambda p, q: (p * 2.0, q + 1.0), donate=0, lowering="native")
+    whole = np.arange(6.0)
+    for p, q in ((whole[3:3], whole), (whole.copy(), whole[:0]), (whole, whole[2:2])):
+        true = p * 2.0, q + 1.0
+        for y, t in zip(step(p, q), true, strict=True):
+            np.testing.assert_array_equal(y, t)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -53,8 +53,6 @@ class Grouping:
 
     def own(self, v: int) -> Any:
         """v has memory of its own, in C order."""
-        if 0 in self.shapes[v]:
-            raise CannotExpress("an array of size 0")
         if self.dtypes[v] not in SIZE:
             raise CannotExpress(f"the dtype {self.dtypes[v]}")
         self.samples[v] = self.bases[v] = np.empty(self.shapes[v], self.dtypes[v])
@@ -108,8 +106,6 @@ class Grouping:
         rule = self.rules.get(name)
         if len(i.outs) > 1 or rule is None:
             raise CannotExpress(name)
-        if 0 in self.shapes[out]:
-            raise CannotExpress("an array of size 0")
         if name in MASKS and len(i.reads) == 1 and (i.reads[0] in self.late or self.in_memory(i.reads[0])):
             self.late[out] = i  # rather computed again where it is asked for than stored and read
             return
@@ -209,6 +205,9 @@ class Grouping:
 
     def copy(self, x: Any, root: int, sample: Any, alone: bool = False) -> None:
         """Store a value in memory of `root`, at the place of the sample."""
+        if not sample.size:
+            self.made.setdefault(root, -1)
+            return
         shape = tuple(sample.shape)
         offset, steps = self.spot(root, sample)
         step = tuple(t for t, n in zip(steps, shape, strict=True) if n != 1)

@@ -241,6 +241,8 @@ class Plan:
     def takes_over(self, p: int, r: int) -> bool:
         """Whether r may be written where p lies: p is read no later, and where r is made, each element before its place is written."""
         g = self.grouping
+        if not g.bases[r].size:
+            return True
         (s, *more), reads = sorted(self.writes[r]), self.reads.get(p, set())
         step = g.steps[s]
         if more or max(reads, default=-1) > s or max(self.writes.get(p, {-1})) >= s or g.bases[p].nbytes != g.bases[r].nbytes:

@@ -6,11 +6,38 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from backends.native.steps import CannotExpress
 from backends.program.abstract import Spec
+from backends.program.passes import Writer
 from backends.program.program import Instruction, Program, Ref
 
 FEW = 16  # elements that are reduced one by one
+OF_NOTHING = {"sum": 0, "prod": 1, "any": False, "all": True, "mean": math.nan, "matmul": 0, "scatter_add": 0, "fold": 0}
 COMBINED = {"sum": "add", "prod": "multiply", "max": "maximum", "min": "minimum", "any": "logical_or", "all": "logical_and"}
+
+
+def without_empty(program: Program) -> Program:
+    """Nothing is computed for arrays of size 0, and what reads them is what it is without: sum(x), x (0, 3)  →  0."""
+    if not any(0 in spec.shape for spec in program.values):
+        return program
+    w = Writer(program)
+    for i in program.body:
+        i = replace(i, args=tuple(w.now(x) for x in i.args))
+        spec = w.values[i.outs[0]]
+        full = {"shape": spec.shape, "dtype": program.library.dtype(spec.dtype), "device": program.device}
+        if 0 in spec.shape:
+            w.renamed[i.outs[0]] = w.add(i, "full", (0,), full, spec)
+        elif not any(0 in w.values[r].shape for r in i.reads):
+            w.keep(i)
+        elif i.name in OF_NOTHING:
+            w.renamed[i.outs[0]] = w.add(i, "full", (OF_NOTHING[i.name],), full, spec)
+        elif i.name == "concat":
+            w.keep(replace(i, args=([x for x in i.args[0] if 0 not in w.values[x].shape],)))
+        elif i.name == "set_item" and 0 not in w.values[i.args[0]].shape:
+            w.renamed[i.outs[0]] = i.args[0]
+        else:
+            raise CannotExpress(f"{i.name} of an array of size 0")
+    return w.done()
 
 
 def unrolled(program: Program) -> Program:

@@ -14,7 +14,7 @@ from backends.native.blas import Blas, threads
 from backends.native.compile import addresses
 from backends.native.convolution import direct
 from backends.native.plan import LINE, WORTH, Plan
-from backends.native.rewrite import unrolled
+from backends.native.rewrite import unrolled, without_empty
 from backends.native.rules import RULES
 from backends.native.winograd import convolved
 from backends.program.passes import expand, simplify
@@ -32,7 +32,7 @@ class NativeRun:
 
     def __init__(self, program: Program, blas: Blas, count: int | None = None, worth: int = WORTH):
         simple = simplify(expand(program, RULES.__contains__))
-        self.program, self.blas, self.count, self.worth = unrolled(direct(convolved(simple))), blas, count, worth
+        self.program, self.blas, self.count, self.worth = unrolled(direct(convolved(without_empty(simple)))), blas, count, worth
         self.donated = dict(self.program.donated)
         self.brief = simple.flops / 5e10 + simple.bytes / 1e10 < BRIEF
         self.prepare()

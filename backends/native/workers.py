@@ -195,7 +195,7 @@ class Run:
                 moved.set(moved.get() | data(i).ne(field(i, LAST)))
         with f.when(moved.get() & says.get().eq(done)), f.loop(0, slots) as i:
             with f.when(field(i, DONATED).ne(0)), f.loop(0, slots) as j:
-                meets = i.ne(j) & data(i).lt(data(j) + field(j, BYTES)) & data(j).lt(data(i) + field(i, BYTES))
+                meets = i.ne(j) & f.intrinsic("smax", data(i), data(j)).lt(f.intrinsic("smin", data(i) + field(i, BYTES), data(j) + field(j, BYTES)))
                 says.set(f.select(meets, unfit, says.get()))
             f.store(slot, i * SLOT_WORDS + LAST, f.select(says.get().eq(done), data(i), 0))
         with f.when(says.get().eq(done)):
