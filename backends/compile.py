@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import operator
 import sys
 import threading
 from collections import OrderedDict
@@ -42,16 +41,31 @@ class Compiled:
         shape: the tree that f returned, with the numbers of the outputs as leaves; weak: the outputs that are Python numbers without
         jit; numbers: the leaves of the arguments that are.
         """
-        self.program, self.run, self.numbers = program, run, numbers
+        self.program, self.run, self.shape, self.weak, self.numbers = program, run, shape, weak, numbers
         self.places: list[int | None] = getattr(run, "places", None) or list(range(len(program.outputs)))
         self.execute: Callable[[list[Any]], list[Any]] = getattr(run, "work", run)
         if numbers:
             work = self.execute
             self.execute = lambda leaves: work(_as_arrays(program, leaves, numbers))
-        self.result: Callable[[list[Any]], Tree] = _builder(shape, program, self.places, weak)
-        given = [self.places[k] for k in program.donated] * (2 if len(program.donated) == 1 else 1)  # of one place an itemgetter gives no tuple
-        self.given = operator.itemgetter(*given) if given else None
-        self.last: tuple[Any, ...] = (None,) * len(given)  # what was donated, as the last call gave it out
+        small = {r for r in program.outputs if type(r) is Ref and program.values[r].shape == () and r not in program.inputs}
+        numpys = [k for k, r in enumerate(program.outputs) if r in small and k not in program.donated] if program.library.name == "numpy" else ()
+        self.scalars = frozenset(numpys)  # 0-d results are scalars of NumPy, as they are without jit, unless they took donated memory
+        self.scope: dict[str, Any] = {}
+        self.written = _written(shape, self, self.scope)
+        self.result: Callable[[list[Any]], Tree] = eval(f"lambda v: {self.written}", self.scope)
+        self.call: Callable[..., Any] | None = None
+
+    def bind(self, args: tuple[Any, ...], static: frozenset[int], donate: frozenset[int], refused: Any) -> Callable[..., Any]:
+        """call(*args) → the result for arguments like these, NotImplemented for others; a new one where that there is has refused them.
+
+        run.bind, where it is, may make it: a lowering can look at trees and build them faster than Python does.
+        """
+        if self.call is None or self.call is refused:
+            make = getattr(self.run, "bind", None)
+            self.call = make and make(args, static, donate, self.shape, self.weak, self.scalars)
+        if self.call is None:
+            self.call = _call(self, args, static)
+        return self.call
 
     def explain(self) -> str:
         """Which lowering runs the program, and why not a faster one."""
@@ -78,7 +92,7 @@ class Jitted:
         if (both := self.donate.places & self.static.places) or self.donate.names & self.static.names:
             raise ValueError(f"jit: argument {min(both, default='')} is donated and static; an array is donated, a static argument is none")
         self.traces = 0
-        self._quick: tuple[Callable[..., list[Any] | None], Compiled] | None = None  # how the last call entered, and its program
+        self._quick: Callable[..., Any] | None = None  # what did the last call, for arguments like those
         self._compiled: OrderedDict[Any, Compiled] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -121,22 +135,20 @@ class Jitted:
         return made.program
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._quick is not None and not kwargs:
-            enter, made = self._quick
-            entered = enter(args, made.last)
-            if entered is not None:
-                results = made.execute(entered)
-                if made.given is not None:
-                    made.last = made.given(results)
-                return made.result(results)
+        quick = self._quick
+        if quick is not None and not kwargs:
+            result = quick(*args)
+            if result is not NotImplemented:
+                return result
         found, leaves = self._find(args, kwargs)
         if found is None:  # no arrays, or traced ones: then another trace is under way, and this function is a part of it
             return self.f(*args, **kwargs)
         if self.check:
             return self._checked(found, leaves, args, kwargs)
+        result = found.result(found.execute(leaves))
         if not kwargs:
-            self._quick = _entry(args, self.static.places, found.program.donated), found
-        return found.result(found.execute(leaves))
+            self._quick = found.bind(args, self.static.places, self.donate.places, quick)
+        return result
 
     def _told(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[Any, bool, bool]]:
         """(argument, whether it is static, whether it is donated) for each."""
@@ -319,20 +331,15 @@ def _donations(program: Program, given_up: list[int]) -> dict[int, int]:
     return donated
 
 
-def _builder(shape: Tree, program: Program, places: list[int | None], weak: frozenset[int]) -> Callable[[list[Any]], Tree]:
-    """The function from arrays, output k at places[k], to the tree that f returned: an expression made of its containers.
+def _held(x: Any, scope: dict[str, Any]) -> str:
+    """A name for x in generated code."""
+    name = f"k{len(scope)}"
+    scope[name] = x
+    return name
 
-    Weak outputs become Python numbers; 0-d results of NumPy its scalars, as they are without jit, unless they took donated memory.
-    """
-    library, outputs = program.library, program.outputs
-    small = {r for r in outputs if type(r) is Ref and program.values[r].shape == () and r not in program.inputs}
-    scalars = {k for k, r in enumerate(outputs) if r in small and k not in program.donated} if library.name == "numpy" else ()
-    constants: dict[str, Any] = {}
 
-    def held(x: Any) -> str:
-        name = f"k{len(constants)}"
-        constants[name] = x
-        return name
+def _written(shape: Tree, made: Compiled, scope: dict[str, Any]) -> str:
+    """The tree that f returned as an expression made of its containers, of arrays v, output k at v[places[k]]."""
 
     def write(x: Any) -> str:
         if x is None:
@@ -340,41 +347,39 @@ def _builder(shape: Tree, program: Program, places: list[int | None], weak: froz
         if type(x) is dict and all(type(key) in (str, int) for key in x):
             return "{" + ", ".join(f"{key!r}: {write(part)}" for key, part in x.items()) + "}"
         if isinstance(x, dict):
-            return f"dict(zip({held(list(x))}, [{', '.join(write(part) for part in x.values())}]))"
+            return f"dict(zip({_held(list(x), scope)}, [{', '.join(write(part) for part in x.values())}]))"
         if isinstance(x, list):
             return "[" + ", ".join(map(write, x)) + "]"
         if isinstance(x, tuple):
             inner = "(" + "".join(write(part) + ", " for part in x) + ")"
             if hasattr(x, "_fields"):
-                return f"{held(type(x))}(*{inner})"
+                return f"{_held(type(x), scope)}(*{inner})"
             return inner
-        if places[x] is None:
-            return held(outputs[x])
-        if x in weak:
-            return f"{held(lambda value: library.fetch(value).item())}(v[{places[x]}])"
-        return f"v[{places[x]}]{'[()]' if x in scalars else ''}"
+        if made.places[x] is None:
+            return _held(made.program.outputs[x], scope)
+        if x in made.weak:
+            fetch = made.program.library.fetch
+            return f"{_held(lambda value: fetch(value).item(), scope)}(v[{made.places[x]}])"
+        return f"v[{made.places[x]}]{'[()]' if x in made.scalars else ''}"
 
-    build: Callable[[list[Any]], Tree] = eval(f"lambda v: {write(shape)}", constants)
-    return build
+    return write(shape)
 
 
-def _entry(args: tuple[Any, ...], static: frozenset[int], donated: dict[int, int]) -> Callable[..., list[Any] | None]:
-    """enter(args, last) → the leaves of arguments like these, None for arguments that are otherwise: `_flatten`, unrolled.
+def _call(made: Compiled, args: tuple[Any, ...], static: frozenset[int]) -> Callable[..., Any]:
+    """call(*args) → the result for arguments like these, NotImplemented for others: `_flatten`, the program and the result in one function.
 
     An array that is a result of the last call, where it replaced a donated one, is known and not looked at again.
     """
-    came_from = {place: n for n, place in enumerate(donated.values())}
-    scope: dict[str, Any] = {}
+    came_from = {place: n for n, place in enumerate(made.program.donated.values())}
+    scope = {**made.scope, "execute": made.execute, "last": (None,) * len(came_from)}
     lines: list[str] = []
     leaves: list[str] = []
 
     def held(x: Any) -> str:
-        name = f"k{len(scope)}"
-        scope[name] = x
-        return name
+        return _held(x, scope)
 
     def check(condition: str) -> None:
-        lines.append(f"    if not ({condition}): return None")
+        lines.append(f"    if not ({condition}): return NotImplemented")
 
     def unpacked(n: int, stem: str, code: str) -> list[str]:
         names = [f"{stem}{len(lines)}_{k}" for k in range(n)]
@@ -412,10 +417,12 @@ def _entry(args: tuple[Any, ...], static: frozenset[int], donated: dict[int, int
 
     for i, (x, v) in enumerate(zip(args, unpacked(len(args), "v", "args"), strict=True)):
         (same if i in static else walk)(x, v)
-    source = "\n".join(["def enter(args, last):", "  try:", *lines, f"    return [{', '.join(leaves)}]", "  except (TypeError, ValueError): return None"])
-    exec(source, scope)
-    enter: Callable[..., list[Any] | None] = scope.pop("enter")
-    return enter
+    given = "".join(f"v[{made.places[k]}], " for k in made.program.donated)
+    source = ["def call(*args):", "  global last", "  try:", *lines, "  except (TypeError, ValueError): return NotImplemented"]
+    source += [f"  v = execute([{', '.join(leaves)}])", *([f"  last = ({given})"] if given else []), f"  return {made.written}"]
+    exec("\n".join(source), scope)
+    call: Callable[..., Any] = scope.pop("call")
+    return call
 
 
 _BY_NAME = object()  # in a key: the next argument came by name

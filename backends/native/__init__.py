@@ -5,7 +5,8 @@ How a Program gets there, each file one step:
     rewrite, convolution.direct, winograd.convolved      what loops or kernels do better is written so
     rules, groups → steps       groups that one Loop computes, products, convolutions, random bits; views are places in memory
     plan                        order, memory, each thread's share; a new phase where one would meet what another wrote
-    run                         tables, and what happens at a call
+    run                         tables, and what happens at a run
+    call                        trees of arguments → run → tree of results, as one function
 
 and what a kernel is made of:
 

@@ -331,6 +331,21 @@ class Function:
         self.label(f"else{k}")
 
     @contextlib.contextmanager
+    def cases(self, value: Value, count: int) -> Iterator[Any]:
+        """What stands beneath `with case(i)` is done where the value is i, of 0 to count − 1."""
+        k = self.fresh()
+        self.line(f"switch {value}, label %joined{k} [ {' '.join(f'{value.type} {i}, label %case{k}_{i}' for i in range(count))} ]")
+
+        @contextlib.contextmanager
+        def case(i: int) -> Iterator[None]:
+            self.label(f"case{k}_{i}")
+            yield
+            self.line(f"br label %joined{k}")
+
+        yield case
+        self.label(f"joined{k}")
+
+    @contextlib.contextmanager
     def forever(self) -> Iterator[Any]:
         """A loop that ends where its `leave(condition)` is called and the condition holds."""
         k = self.fresh()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from backends.native import workers
+from backends.native import call, workers
 from backends.native.blas import Blas, threads
 from backends.native.compile import addresses
 from backends.native.convolution import direct
@@ -117,6 +118,12 @@ class NativeRun:
             self.flag[0] = 0
             raise IndexError("an index of take, take_along_axis or scatter_add is out of range; what was donated has been written to")
         return called
+
+    def bind(
+        self, args: tuple[Any, ...], static: frozenset[int], donate: frozenset[int], tree: Any, weak: frozenset[int], scalars: frozenset[int]
+    ) -> Callable[..., Any] | None:
+        """A function that takes arguments like these and does all that a call is; None where Python must do it. See call.py."""
+        return call.bind(self, args, static, donate, tree, weak, scalars) if self.unlocked else None
 
     def admitted(self, objects: list[Any]) -> list[Any]:
         """The arrays as the slots want them: copies of those that are not plain, in C order, or that overlap a donated one."""
