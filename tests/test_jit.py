@@ -403,10 +403,29 @@ def test_a_program_reads_like_mathematics():
     assert shape_of(lambda x: x, np.ones((4, 2))) == program.values[program.outputs[0]]
 
 
+def test_a_page_is_no_wider_than_a_terminal_and_names_a_region_where_it_begins():
+    layers = [ann.Conv2D(3, 3, padding="same", activation="relu"), ann.MaxPooling2D(), ann.Flatten(), ann.Dropout(0.2), ann.Dense(5, "softmax")]
+    model = ann.Model([ann.Input((8, 8, 1)), *layers], seed=0)
+    lines = str(model.program(4)).splitlines()
+    assert max(map(len, lines)) <= 120 and lines[0].split() == ["params/conv2d/kernel", "float32", "(3,", "3,", "1,", "3)"]
+    body = lines[lines.index("") + 1 :]
+    assert [line.split()[-1] for line in body if line.endswith(("conv", "relu", "max_pool", "linear", "softmax"))] == ["conv", "relu", "max_pool", "linear", "softmax"]
+    assert len({line.index("float32") for line in body if "float32" in line}) == 1, "one column"
+    names = [f"a_parameter_of_a_name_that_is_rather_long_{k}" for k in range(8)]
+    program = jit(lambda p: ann.namespace(*p.values()).concat([p[name] for name in names])).trace(dict.fromkeys(names, np.ones(3)))
+    assert max(map(len, str(program).splitlines())) <= 120
+
+
 def test_a_program_draws_itself(tmp_path):
     pytest.importorskip("matplotlib")
-    jit(lambda x: ann.softmax(x)).trace(np.ones((4, 3))).draw().savefig(tmp_path / "program.png")
+    program = jit(ann.value_and_grad(lambda x: ann.namespace(x).sum(ann.softmax(x) ** 2))).trace(np.ones((4, 3)))
+    figure = program.draw()
+    figure.savefig(tmp_path / "program.png")
     assert (tmp_path / "program.png").stat().st_size > 5000
+    (axes,) = figure.axes
+    low, high = axes.get_ylim()
+    boxes = [text for text in axes.texts if text.get_bbox_patch() is not None]
+    assert len(boxes) == len(program.inputs) + len(program.body) and all(low < text.get_position()[1] < high for text in boxes)
 
 
 def test_methods_threads_and_programs_that_are_dropped():
