@@ -7,6 +7,7 @@ the row (they are outer). An instruction joins the group of what it reads where 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -67,12 +68,12 @@ class Grouping:
         return v
 
     def spot(self, v: int, sample: Any = None) -> tuple[int, Axes]:
-        """(offset, strides) of a value in the memory of its root, in elements."""
+        """(offset, strides) of a value in the memory of its root, in elements; 0 along axes of length 1."""
         if sample is None and v in self.spots:
             return self.spots[v]
         place, base = self.samples[v] if sample is None else sample, self.bases[self.roots[v]]
         offset = 0 if place is base else (_address(place) - _address(base)) // base.itemsize
-        spot = offset, tuple([t // base.itemsize for t in place.strides])
+        spot = offset, tuple([t // base.itemsize if n != 1 else 0 for t, n in zip(place.strides, place.shape, strict=True)])
         if sample is None:
             self.spots[v] = spot
         return spot
@@ -143,9 +144,8 @@ class Grouping:
         if self.near:
             first = max(first, next((s + 1 for s in range(len(self.steps) - 1, -1, -1) if not isinstance(self.steps[s], Group)), 0))
         bare, looks = stripped(shape), [(v, *self.along(v, shape)) for v in values]
-        for s in reversed([] if alone else self.groups.get(bare, [])):
-            if s < first:
-                continue
+        known = [] if alone else self.groups.get(bare, [])
+        for s in reversed(known[bisect_left(known, first) :]):
             g = self.steps[s]
             assert isinstance(g, Group)
             if (axes := self.axes(g, bare)) is None or len(g.uses) > OPERANDS or len(g.nodes) > NODES:
@@ -186,10 +186,10 @@ class Grouping:
 
     def along(self, v: int, shape: Axes) -> tuple[Sequence[int | None], Axes]:
         """How a value lies in something of this shape: for each axis longer than 1 that of its source which it shows, and its stride there."""
-        seen, pad = self.shapes[v], len(shape) - len(self.shapes[v])
-        places = [p - pad if p >= pad and seen[p - pad] != 1 else None for p, n in enumerate(shape) if n != 1]
-        trail, (_, steps) = self.trails[v][1], self.spot(v)
-        return [None if p is None else trail[p] for p in places], tuple([0 if p is None else steps[p] for p in places])
+        pad, axes, steps = (0,) * (len(shape) - len(self.shapes[v])), self.trails[v][1], self.spot(v)[1]
+        if pad:
+            axes, steps = (*(None for _ in pad), *axes), pad + steps
+        return [a for a, n in zip(axes, shape, strict=True) if n != 1], tuple([t for t, n in zip(steps, shape, strict=True) if n != 1])
 
     def load(self, g: Group, s: int, v: int, shown: Sequence[int | None], strides: Axes) -> int | Use | None:
         """A value that lies so, as operand in group s: a node that is there, or memory to read; None if neither will do."""

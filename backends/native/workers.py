@@ -280,7 +280,6 @@ class Pool:
         self.shared = -(-ctypes.addressof(self.memory) // 64) * 64
         self.sleepers, self.clash = (ctypes.c_int64.from_address(self.shared + 8 * i) for i in (SLEEPERS, CLASH))
         self.tables = [(ctypes.c_int64 * 3)(self.shared, number, 8 * (count + TASK)) for number in range(count)]
-        (self.worker,) = compiler.addresses([Worker()])
         self.reset()
 
     def reset(self) -> None:
@@ -294,7 +293,8 @@ class Pool:
         library = ctypes.CDLL(None)
         library.pthread_mutex_init(ctypes.c_void_p(self.shared + 8 * MUTEX), None)
         library.pthread_cond_init(ctypes.c_void_p(self.shared + 8 * CONDITION), None)
-        serve = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.worker)
+        (worker,) = compiler.addresses([Worker()])
+        serve = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(worker)
         for table in self.tables[1:]:
             self.threads.append(threading.Thread(target=serve, args=(ctypes.addressof(table),), daemon=True, name="ann worker"))
             self.threads[-1].start()

@@ -43,16 +43,17 @@ class NumPy(Library):
 
     def compile(self, program: Any, lowering: str | None) -> Any:
         from backends import native  # at the first jit: not at import
-        from backends.numpy.lower import NumPyRun
 
         run = native.lower(program) if lowering != "numpy" else ""
-        if isinstance(run, str):
-            if lowering == "native":
-                raise ValueError(f"jit: the native lowering cannot run this program: {run}")
-            made = NumPyRun(program)
-            made.why_not_native = run
-            return made
-        return run
+        if not isinstance(run, str):
+            return run
+        if lowering == "native":
+            raise ValueError(f"jit: the native lowering cannot run this program: {run}")
+        from backends.numpy.lower import NumPyRun
+
+        made = NumPyRun(program)
+        made.why_not_native = run
+        return made
 
 
 library = NumPy()

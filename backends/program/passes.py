@@ -118,8 +118,9 @@ class Writer:
 
     def entered(self, i: Instruction) -> Instruction:
         """An instruction of the old program, with what its arguments are now."""
-        args = tuple(map(self.now, i.args))
-        return i if args == i.args else Instruction(i.name, args, i.static, i.outs, i.region, i.program)
+        if self.renamed.keys().isdisjoint(i.reads):
+            return i
+        return Instruction(i.name, tuple(map(self.now, i.args)), i.static, i.outs, i.region, i.program)
 
     def add(self, like: Instruction, name: str, args: tuple[Any, ...], static: dict[str, Any], spec: Spec) -> Ref:
         self.values.append(spec)
@@ -560,7 +561,7 @@ def share(program: Program) -> Program:
         if i.program is not None or i.name == "constant":
             w.keep(i)
             continue
-        args = (frozenset if i.name in COMMUTATIVE else tuple)(map(_frozen, i.args))
+        args = (frozenset if i.name in COMMUTATIVE else tuple)([x if type(x) is Ref else _frozen(x) for x in i.args])
         key = (i.name, args, _frozen(i.static), tuple(w.values[out] for out in i.outs))
         same = made.setdefault(key, i.outs)
         if same is i.outs:
