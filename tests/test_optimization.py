@@ -40,6 +40,50 @@ def residual(p, t, v):
 # ------------------------------------------------------------------------------------------------------ minimize
 
 
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("kind", ["rosenbrock", "logistic"])
+def test_minimize_compiles_what_is_evaluated_often(optimizer, kind, backend):
+    f, params, args = {
+        "rosenbrock": (rosenbrock, backend.asarray(np.array([-1.2, 1.0, -0.5, 2.0])), ()),
+        "logistic": (logistic, {"kernel": backend.asarray(np.zeros(3)), "bias": 0.0}, (backend.asarray(X), backend.asarray(Y))),
+    }[kind]
+    found = {}
+    for jit in (True, False):
+        calls = []
+        counted = lambda p, *args, calls=calls: (calls.append(1), f(p, *args))[1]
+        fit = ann.minimize(counted, params, optimizer, steps=60, args=args, tol=0.0, jit=jit)
+        assert len(calls) == 21 if jit and len(fit.history) > 20 else len(calls) >= len(fit.history)
+        found[jit] = fit
+    assert found[True].steps == found[False].steps
+    np.testing.assert_allclose(found[True].history[:20], found[False].history[:20], rtol=1e-12)
+    assert found[True].value == pytest.approx(found[False].value, rel=1e-6, abs=1e-9)
+    for p, q in zip(tree.leaves(found[True].params), tree.leaves(found[False].params), strict=True):
+        assert type(p) is type(q)
+        np.testing.assert_allclose(p if type(p) is float else backend.to_numpy(p), q if type(q) is float else backend.to_numpy(q), rtol=1e-5, atol=1e-8)
+
+
+def test_a_function_that_is_not_pure_runs_on_as_it_is():
+    seen = []
+
+    def looks(x):  # at a value
+        seen.append(1)
+        return namespace(x).sum(x * x) if x[0] > 0 else namespace(x).sum(3.0 * x * x)
+
+    fit = ann.minimize(looks, np.array([1.0, -2.0]), "adam", steps=40, tol=0.0)
+    assert len(seen) == 42  # once without data
+
+    dice = np.random.default_rng(0)
+
+    def random(x):  # other data at each call
+        x = x - 1.0 - 0.1 * dice.normal(size=2)
+        return namespace(x).sum(x * x)
+
+    fit = ann.minimize(random, np.zeros(2), ann.SGD(0.1), steps=300, tol=0.0)
+    np.testing.assert_allclose(fit.params, 1.0, atol=0.1)
+    assert len(set(fit.history[-50:])) == 50
+    assert dice.normal() != np.random.default_rng(0).normal()
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_lbfgs_finds_the_minimum_of_rosenbrock_in_as_many_steps_as_scipy(backend, dtype):
     start = np.array([-1.2, 1.0, -0.5, 2.0])

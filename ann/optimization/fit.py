@@ -92,15 +92,17 @@ class Variables:
 
     def vector(self, values: Tree) -> Array:
         """A tree like the parameters as one vector."""
-        flat = [self.xp.reshape(p, (-1,)) for p in tree.leaves(values)]
-        return self.xp.concat([p if p.dtype == self.dtype else self.xp.astype(p, self.dtype) for p in flat])
+        leaves = tree.leaves(values)
+        xp = namespace(*leaves)  # of a trace, where one is under way
+        flat = [xp.reshape(p, (-1,)) for p in leaves]
+        return xp.concat([p if p.dtype == self.dtype else xp.astype(p, self.dtype) for p in flat])
 
     def tree(self, x: Array) -> Tree:
         """The tree of arrays whose numbers are these."""
-        parts, start = [], 0
+        xp, parts, start = namespace(x), [], 0
         for p, size in zip(self.leaves, self.sizes, strict=True):
-            part = self.xp.reshape(x[start : start + size], tuple(p.shape))
-            parts.append(part if p.dtype == self.dtype else self.xp.astype(part, p.dtype))
+            part = xp.reshape(x[start : start + size], tuple(p.shape))
+            parts.append(part if p.dtype == self.dtype else xp.astype(part, p.dtype))
             start += size
         return tree.fill(self.arrays, parts)
 

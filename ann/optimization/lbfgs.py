@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ann.optimization.fit import Fit, Variables
+from ann.optimization.repeated import Repeated
 
 Array = Any
 Tree = Any
@@ -34,26 +35,31 @@ class LBFGS:
         if not isinstance(self.memory, int) or self.memory < 1:
             raise ValueError(f"LBFGS: memory is a positive integer, {self.memory!r} came")
 
-    def descend(self, variables: Variables, slope: Callable[[Tree], Any], steps: int, tol: float) -> Fit:
+    def descend(self, variables: Variables, slope: Callable[[Tree], Any], steps: int, tol: float, jit: bool = True) -> Fit:
         """Minimize from variables.arrays; slope(params) → (f, ∂f)."""
         xp, count = variables.xp, 1
+
+        def evaluate(x: Array) -> tuple[Array, Array]:
+            f, g = slope(variables.tree(x))
+            return f, variables.vector(g)
+
+        once = Repeated(evaluate, jit)
 
         def along(x0: Array, p: Array) -> Callable[[float], Point]:
             def at(a: float) -> Point:
                 nonlocal count
                 count += 1
                 x = x0 + a * p
-                f, g = slope(variables.tree(x))
-                g = variables.vector(g)
+                f, g = once(x)
                 return Point(a, float(f), float(xp.matmul(g, p)), x, g)
 
             return at
 
         x = variables.vector(variables.arrays)
-        value, gradient = slope(variables.arrays)
-        f, g = float(value), variables.vector(gradient)
+        value, g = once(x)
+        f = float(value)
         if not math.isfinite(f) or not bool(xp.all(xp.isfinite(g))):
-            raise FloatingPointError(f"minimize: {variables.not_finite(f, gradient)} at the start.")
+            raise FloatingPointError(f"minimize: {variables.not_finite(f, variables.tree(g))} at the start.")
         pairs: Pairs = deque(maxlen=self.memory)
         history, message, converged = [f], "", False
         while not message:

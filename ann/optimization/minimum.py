@@ -10,19 +10,26 @@ from ann import names, optimizers
 from ann.autodiff import value_and_grad
 from ann.optimization.fit import Fit, Variables
 from ann.optimization.lbfgs import LBFGS
+from ann.optimization.repeated import Repeated, joined
+from backends import tree
 
+Array = Any
 Tree = Any
 
 LOOK = 10  # a first-order method reads the gradient every so many steps: a GPU is not kept waiting
 
 
-def minimize(f: Callable[..., Any], params: Tree, optimizer: Any = "lbfgs", steps: int = 1000, tol: float | None = None, args: tuple[Any, ...] = ()) -> Fit:
+def minimize(
+    f: Callable[..., Any], params: Tree, optimizer: Any = "lbfgs", steps: int = 1000, tol: float | None = None, args: tuple[Any, ...] = (), jit: bool = True
+) -> Fit:  # fmt: skip
     """params that make f(params, *args) small, with the gradient by `ann.value_and_grad`.
 
     f: written in Array API calls, returns a scalar. params: any tree of float arrays and Python floats, of any library;
     what came as a float comes back as a float. optimizer: "lbfgs", another name ("adam", …) or an object (ann.Adam(0.1),
     ann.LBFGS(memory=20)). steps: the most that are taken. tol: converged when max |∂f/∂params| ≤ tol; None is √ε of the dtype,
     1.5e-8 in float64 and 3.5e-4 in float32. L-BFGS also converges where f cannot fall by more than its own rounding.
+    jit: after 20 evaluations f runs as one compiled program, so it must be pure: what it does besides (printing, counting) ends
+    there. A function that looks at values, or gives other values under jit (random ones), runs on as it is; so do all with False.
     FloatingPointError when f or its gradient is not finite at the start or (first-order methods) on the way.
     """
     variables = Variables("minimize", params, args)
@@ -44,17 +51,21 @@ def minimize(f: Callable[..., Any], params: Tree, optimizer: Any = "lbfgs", step
         return y
 
     value_and_slope = value_and_grad(objective)
-    slope = lambda p: value_and_slope(p, *args)
+    slope = lambda p: value_and_slope(p, *joined(args, tree.leaves(p)[0]))
     if isinstance(optimizer, LBFGS):
-        return optimizer.descend(variables, slope, steps, tol)
-    return _first_order(variables, slope, optimizers.get(optimizer), steps, tol)
+        return optimizer.descend(variables, slope, steps, tol, jit)
+    return _first_order(variables, slope, optimizers.get(optimizer), steps, tol, jit)
 
 
-def _first_order(variables: Variables, slope: Callable[[Tree], Any], optimizer: Any, steps: int, tol: float) -> Fit:
-    p, values = variables.arrays, []
-    slots = optimizer.init(p)
-    for step in range(steps + 1):
+def _first_order(variables: Variables, slope: Callable[[Tree], Any], optimizer: Any, steps: int, tol: float, jit: bool) -> Fit:
+    def advance(p: Tree, slots: Tree) -> tuple[Array, Tree, Tree]:
         f, g = slope(p)
+        return f, g, optimizer.step(p, g, slots)
+
+    p, values = variables.arrays, []
+    slots, once = optimizer.init(p), Repeated(advance, jit)
+    for step in range(steps + 1):
+        f, g, after = once(p, slots)
         values.append(f)
         if step % LOOK == 0 or step == steps:
             largest = variables.largest(g)
@@ -65,6 +76,6 @@ def _first_order(variables: Variables, slope: Callable[[Tree], Any], optimizer: 
                 raise FloatingPointError(f"minimize: {variables.not_finite(history[bad], g)} at step {bad}{before}.")
             if largest <= tol or step == steps:
                 break
-        p, slots = optimizer.step(p, g, slots)
+        p, slots = after
     history = [float(value) for value in values]
     return Fit(variables.result(p), history[-1], step, largest <= tol, variables.verdict(step, steps, largest, tol), history)

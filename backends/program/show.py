@@ -159,9 +159,9 @@ def draw(program: Program) -> Any:
         if regions.get(r):
             axes.annotate(regions[r], (1, 0.5), (7, 0), xycoords=boxes[r], textcoords="offset points", va="center", fontsize=6, style="italic", color="#666666")
     for a, b in arrows:
-        (k, top), (other, bottom) = place[a], place[b]
-        hidden = k == other and any(k < len(rows.get(d, ())) for d in range(1 - top, -bottom))
-        bent = f"arc3,rad={min(0.35, 1.2 / (top - bottom)) if hidden else 0.0}"  # around the boxes between
+        (k, start), (other, end) = place[a], place[b]
+        hidden = k == other and any(k < len(rows.get(d, ())) for d in range(1 - start, -end))
+        bent = f"arc3,rad={min(0.35, 1.2 / (start - end)) if hidden else 0.0}"  # around the boxes between
         arrow = {"arrowstyle": "-|>", "color": "#888888", "linewidth": 0.7, "connectionstyle": bent, "patchA": boxes[a], "patchB": boxes[b], "shrinkA": 4, "shrinkB": 4}
         axes.annotate("", place[b], place[a], arrowprops=arrow, zorder=1)
     axes.set(xlim=(-0.6, width - 0.2), ylim=(-max(rows, default=0) - 0.6, -min(rows, default=0) + 0.6))
