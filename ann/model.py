@@ -228,7 +228,8 @@ class Model:
         as they come (batch_size and shuffle do not apply), made ready by a thread; what can begin anew does so each epoch, a
         generator serves one epoch, or with steps_per_epoch as many as it lasts.
         validation_data: (x, y), (x, y, sample_weight) or an iterable of batches; validation_split: the share of the rows at the
-        end to hold out, if there are no validation_data. Weights: one a row, or a dict or tuple for several outputs.
+        end to hold out, if there are no validation_data. Weights: one a row, or a dict or tuple for several outputs; a batch whose
+        weights are all 0 has loss and gradient 0 and is a step all the same, as in Keras: momentum moves on, weights decay.
         Ctrl-C, or an error, leaves the model as after the last whole step; where an error came when a compiled step had begun to
         write in place, it says so, and the model is as at the last reading. FloatingPointError when the loss is not finite: the
         parameters are then those of the last finite reading.
@@ -244,8 +245,7 @@ class Model:
                 raise ValueError("fit: of an iterable of batches, sample weights come with them, (x, y, sample_weight), and validation_data is given by itself")
             source = self._batches(x, steps_per_epoch, class_weight)
         else:
-            if steps_per_epoch is not None:
-                raise ValueError("fit: steps_per_epoch is for an iterable of batches; with arrays an epoch is all rows")
+            _of_iterables("fit", steps_per_epoch, "steps_per_epoch", "an epoch is ")
             parts = self._parts(x, y, sample_weight, class_weight)
             n = data.length(parts[0], "x")
             if validation_data is not None:
@@ -362,12 +362,18 @@ class Model:
 
     # ------------------------------------------------------------------------------------------------- using
 
-    def evaluate(self, x: Any, y: Any = None, *, batch_size: int = 256, sample_weight: Any = None, verbose: Any = 0) -> Scores:
-        """(loss, metrics…) over the data, as Python floats: a tuple that also answers by name. x alone: an iterable of batches, as in fit."""
+    def evaluate(
+        self, x: Any, y: Any = None, *, batch_size: int = 256, sample_weight: Any = None, verbose: Any = 0, steps: int | None = None
+    ) -> Scores:  # fmt: skip
+        """(loss, metrics…) over the data, as Python floats: a tuple that also answers by name. x alone: an iterable of batches, as in fit.
+
+        steps: how many batches of an iterable are taken; None: all.
+        """
         self._must_have_loss("evaluate", y)
         if y is None and is_batches(x):
-            scores = Scores(self._evaluate(self._batches(x, None)))
+            scores = Scores(self._evaluate(self._batches(x, steps, anew=True)))
         else:
+            _of_iterables("evaluate", steps)
             parts = self._parts(x, y, sample_weight, None)
             if data.length(parts[0], "x") == 0:
                 raise ValueError("evaluate: x has no rows")
@@ -396,10 +402,13 @@ class Model:
         net = self.net
         return self._program("output", lambda: backends.jit(lambda params, state, x: _Run(net, params, state).output(x)))(*self._now[:2], x)
 
-    def predict(self, x: Any, batch_size: int = 256, verbose: Any = 0) -> Any:
-        """The network's output for every row, in the library and on the device of x (lists, frames, files and iterables give NumPy)."""
+    def predict(self, x: Any, batch_size: int = 256, verbose: Any = 0, steps: int | None = None) -> Any:
+        """The network's output for every row, in the library and on the device of x (lists, frames, files and iterables give NumPy).
+
+        steps: how many batches of an iterable are taken; None: all.
+        """
         started = time.perf_counter()
-        y = self._predict(x, batch_size, self._output)
+        y = self._predict(x, batch_size, self._output, steps)
         if verbose:
             print(f"predict: {data.length(y, 'y'):,} rows   {time.perf_counter() - started:.1f} s")
         return y
@@ -430,10 +439,11 @@ class Model:
 
         return self._program("linked", lambda: backends.jit(linked))(*self._now[:2], x)
 
-    def _predict(self, x: Any, batch_size: int, f: Callable[[Any], Any]) -> Any:
+    def _predict(self, x: Any, batch_size: int, f: Callable[[Any], Any], steps: int | None = None) -> Any:
         if is_batches(x) and not isinstance(x, list):
-            with contextlib.closing(Batches(x, lambda batch: self._enter(self._without_targets(batch))).batches()) as batches:
+            with contextlib.closing(Batches(x, lambda batch: self._enter(self._without_targets(batch)), steps=steps, anew=True).batches()) as batches:
                 return _joined([tree.map(self._backend().to_numpy, f(batch)) for batch in batches])
+        _of_iterables("predict", steps)
         entered = self._enter(x, on_disk=True)
         n, parts = data.length(entered, "x"), []
         with contextlib.closing(Rows(self._backend(), (entered,), batch_size, False).batches()) as batches:
@@ -764,6 +774,12 @@ def load(path: str | os.PathLike[str], *, backend: Any = None, custom: Any = ())
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise files.FileError(f"{path}: the model's description is damaged: {type(error).__name__}: {error}") from error
     return model
+
+
+def _of_iterables(verb: str, steps: int | None, name: str = "steps", whole: str = "it is ") -> None:
+    """ValueError for a number of steps where arrays came."""
+    if steps is not None:
+        raise ValueError(f"{verb}: {name} is for an iterable of batches; with arrays {whole}all rows")
 
 
 def _spec(x: Array) -> Input:

@@ -1,5 +1,6 @@
 """Data of every kind reach the model: the same rows give the same training, wherever they come from."""
 
+import itertools
 import threading
 import traceback
 
@@ -28,6 +29,11 @@ def batches(size=16):
 
 def threads():
     return [thread for thread in threading.enumerate() if thread.name == "ann: next batches"]
+
+
+def endless():
+    while True:
+        yield from batches()
 
 
 class Anew:
@@ -150,11 +156,20 @@ def test_weights_come_with_the_batches():
     assert model().fit(iter(given), class_weight={0: 1.0, 1: 3.0, 2: 1.0}, verbose=0)["loss"] == pytest.approx(h["loss"], rel=1e-6)
 
 
-def test_a_generator_serves_one_epoch_or_steps_per_epoch():
-    def endless():
-        while True:
-            yield from batches()
+def test_evaluate_and_predict_take_as_many_steps_of_an_iterable_as_are_asked_for():
+    m = model()
+    first = list(itertools.islice(endless(), 3))
+    x, y = (np.concatenate([batch[k] for batch in first]) for k in (0, 1))
+    p = m.predict(endless(), steps=3)
+    np.testing.assert_allclose(p, m.predict(x), rtol=1e-5)
+    assert m.evaluate(endless(), steps=3) == pytest.approx(m.evaluate(x, y), rel=1e-5)
+    assert len(m.predict(Anew(), steps=1000)) == len(m.predict(Anew()))  # there are no more
+    for use in (lambda: m.predict(x, steps=2), lambda: m.evaluate(x, y, steps=2)):
+        with pytest.raises(ValueError, match="steps is for an iterable of batches"):
+            use()
 
+
+def test_a_generator_serves_one_epoch_or_steps_per_epoch():
     m = model()
     h = m.fit((batch for batch in batches()), verbose=0)
     assert len(h) == 1
@@ -232,10 +247,6 @@ def test_an_epoch_of_an_iterable_resumes_in_the_middle(tmp_path):
         def on_batch_end(self, batch, logs=None):
             if self.model._now[3] == 6:
                 raise Broken
-
-    def endless():
-        while True:
-            yield from batches()
 
     for source, steps in ((Anew, None), (Anew, 3), (endless, 3)):
         expected = model()

@@ -149,6 +149,28 @@ def test_torch_compile_follows_the_replay():
     assert "torch.compile" in step.explain()
 
 
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_batch_whose_weights_are_all_zero_is_a_step_without_a_gradient(jit):
+    torch = pytest.importorskip("torch")
+    x, y = data((12,))
+    w = np.where(np.arange(24) < 8, 1.0, 0.0)
+    m = ann.Model([ann.Dense(4)], seed=0, dtype="float64")
+    m.compile(ann.SGD(0.1, momentum=0.9, weight_decay=0.0), "categorical_crossentropy")
+    m.predict(x)
+    layer = torch.nn.Linear(12, 4, dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight[...] = torch.tensor(np.array(m.params["dense"]["kernel"]).T)
+        layer.bias[...] = 0.0
+    m.fit(x, y, batch_size=8, sample_weight=w, shuffle=False, jit=jit, verbose=0)
+    optimizer = torch.optim.SGD(layer.parameters(), 0.1, momentum=0.9)
+    for i in range(3):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(layer(torch.tensor(x[8 * i : 8 * i + 8], dtype=torch.float64)), torch.tensor(y[8 * i : 8 * i + 8]))
+        (loss if i == 0 else 0.0 * loss).backward()
+        optimizer.step()
+    np.testing.assert_allclose(m.params["dense"]["kernel"], layer.weight.detach().numpy().T, rtol=1e-10)
+
+
 class Fussy(ann.Layer):
     inner: ann.Layer
 
