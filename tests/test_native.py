@@ -25,7 +25,7 @@ from native_support import call, guarded, run_loop
 import ann
 from backends import jit, tree
 from backends.native import compile as compiler
-from backends.native import gemm, workers
+from backends.native import gemm, small, workers
 from backends.native.beside import Beside
 from backends.native.blas import Blas, blas, threads
 from backends.native.loops import Loop, Operand
@@ -369,6 +369,37 @@ def test_batches_of_products_and_sums_of_none():
     empty = guarded(np.ones((2, 3)))
     call(gemm.Gemm("float64", b.bits), gemm_words(b, np.ones((2, 1)), np.ones((1, 3)), empty, False, False, gemm.Part((0, 2), (0, 3), (0, 0))))
     assert (empty == 0).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_small_products_of_any_size_and_layout(dtype):
+    """Next to memory that may not be touched; rows that are apart; k = 0, too, and what lies between the rows of C stays."""
+    rng = np.random.default_rng(0)
+    sizes = [(1, 1, 1), (8, 32, 16), (9, 33, 17), (7, 16, 0), (32, 10, 32), (13, 15, 256), (64, 31, 1), *rng.integers(1, 70, (12, 3)).tolist()]
+    for (m, n, k), (ta, tb), gap, batch in zip(sizes, itertools.cycle(itertools.product((False, True), repeat=2)), itertools.cycle((0, 3, 0)), itertools.cycle((1, 1, 3))):  # noqa: B905
+        x, y = (guarded(rng.normal(size=(batch, *reversed(shape)) if turned else (batch, *shape)).astype(dtype)) for shape, turned in (((m, k), ta), ((k, n), tb)))
+        c = guarded(np.full((batch, m, n + gap), 7, dtype))
+        one = c.itemsize
+        words = {"a": x.ctypes.data, "b": y.ctypes.data, "c": c.ctypes.data, "m": m, "n": n, "k": k, "batch": batch, "c_row": n + gap, "c_batch": m * (n + gap)}
+        for name, array, turned in (("a", x, ta), ("b", y, tb)):
+            words |= {f"{name}_batch": array.strides[0] // one, f"{name}_row": array.strides[2 if turned else 1] // one, f"{name}_column": array.strides[1 if turned else 2] // one}
+        call(small.Small(dtype, words["b_column"] != 1), [words[key] for key in small.WORDS])
+        a, b = (np.swapaxes(array, 1, 2) if turned else array for array, turned in ((x, ta), (y, tb)))
+        np.testing.assert_allclose(c[..., :n], a.astype("f8") @ b.astype("f8"), rtol=0, atol=k * np.finfo(dtype).eps * 20)
+        assert (c[..., n:] == 7).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_products_in_a_program_agree_with_numpy_whatever_computes_them(dtype):
+    """Sizes on both sides of what small.suits, and of what is shared among threads; views, stacks, transposed operands."""
+    rng = np.random.default_rng(0)
+    for batch, m, n, k in [((), 32, 10, 32), ((), 64, 64, 32), ((), 128, 256, 96), ((6,), 64, 32, 16), ((2, 3), 48, 48, 8), ((), 40, 3, 20)]:
+        x, y = rng.normal(size=(*batch, m, k)).astype(dtype), rng.normal(size=(*batch, k, n)).astype(dtype)
+        forms = jit(lambda a, b, at, bt: (a @ b, at.swapaxes(-1, -2) @ b, a @ bt.swapaxes(-1, -2), a[..., :8, 1:] @ b[..., 1:, 1:]), lowering="native")
+        true = x.astype("f8") @ y.astype("f8")
+        got = forms(x, y, np.ascontiguousarray(np.swapaxes(x, -1, -2)), np.ascontiguousarray(np.swapaxes(y, -1, -2)))
+        for z, t in zip(got, [true, true, true, (x[..., :8, 1:].astype("f8") @ y[..., 1:, 1:].astype("f8"))], strict=True):
+            np.testing.assert_allclose(z, t, rtol=0, atol=100 * np.finfo(dtype).eps * k**0.5)
 
 
 def test_parts_cover_a_product_once():

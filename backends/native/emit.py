@@ -379,6 +379,28 @@ class Variable:
         self.value.function.line(f"store {x}, ptr {self.value.text}")
 
 
+def transposed(vectors: list[Value]) -> list[Value]:
+    """As many vectors as each has lanes; first within 128 bits, then these as elements."""
+    lanes, f = vectors[0].lanes, vectors[0].function
+    near = min(lanes, 16 // SIZE[vectors[0].dtype])
+
+    def halves(a: Value, b: Value, size: int, span: int, odd: int) -> Value:
+        """The even or the odd pieces of this size of a and b, those of a first in each span."""
+        pieces = [base + at for s in range(0, lanes, span) for base in (s, lanes + s) for at in range(odd * size, span, 2 * size)]
+        places = ", ".join(f"i32 {piece + i}" for piece in pieces for i in range(size))
+        return f.emit(f"shufflevector {a}, {b}, <{lanes} x i32> <{places}>", a.dtype, lanes)
+
+    def turned(x: list[Value], size: int, span: int) -> list[Value]:
+        if len(x) == 1:
+            return x
+        even, odd = (turned([halves(a, b, size, span, k) for a, b in zip(x[::2], x[1::2], strict=True)], size, span) for k in (0, 1))
+        return [y for pair in zip(even, odd, strict=True) for y in pair]
+
+    blocks = [turned(vectors[r : r + near], 1, near) for r in range(0, lanes, near)]
+    far = [turned([block[k] for block in blocks], near, lanes) for k in range(near)]
+    return [far[c % near][c // near] for c in range(lanes)]
+
+
 def module(functions: list[Function]) -> str:
     """The text of a module of these functions."""
     declarations = sorted(set().union(*(f.declarations for f in functions)))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from backends.native import beside, convolution, gemm, winograd
+from backends.native import beside, convolution, gemm, small, winograd
 from backends.native.beside import Beside
 from backends.native.blas import Blas
 from backends.native.convolution import Convolve, ConvolveWeights
@@ -19,6 +19,7 @@ from backends.native.loops import SHORT, Loop, Operand
 from backends.native.operations import LONG, REDUCTIONS
 from backends.native.philox import Philox
 from backends.native.rules import RULES
+from backends.native.small import Small
 from backends.native.steps import Convolution, Direct, Group, Product, RandomBits, Use, layout
 from backends.program.program import Program, Ref
 
@@ -372,8 +373,8 @@ class Plan:
         return Loop(tuple(operands), tuple(g.nodes), sinks, row)
 
     def side_by_side(self, g: Group, shape: list[int], uses: list[Use]) -> bool:
-        """Whether rows are reduced, and are many; and all that is added up is so over all of them."""
-        if shape[-2] < 16 or any(use.index for use in uses) or not any(node[0] in REDUCTIONS for node in g.nodes):
+        """Whether rows are reduced, and are many; and all that is added up is so over all of them, in any order."""
+        if shape[-2] < 16 or any(use.index or use.how == "prod" for use in uses) or not any(node[0] in REDUCTIONS for node in g.nodes):
             return False
         return all(not any(uses[u].strides[:-1]) if uses[u].how else uses[u].strides[-2] != 0 for u, _ in g.sinks)
 
@@ -515,6 +516,8 @@ class Plan:
             words |= {name: address, f"ld{name}": lead, f"{name}_batch": step, f"transpose_{name}": gemm.TRANSPOSED if transposed else gemm.PLAIN}
             words |= {f"{name}_row": row, f"{name}_column": column}
             boxes.append(self.box(address, size, [(words["batch"], step), (r1 - r0, row), (c1 - c0, column)], name == "c"))
+        if small.suits(dtype, words["m"], words["n"], words["k"], words["b_column"] != 1):
+            return Entry(Small(dtype, words["b_column"] != 1), [words[key] for key in small.WORDS], boxes)
         return Entry(Gemm(dtype, self.blas.bits), [words[key] for key in gemm.WORDS], boxes)
 
     def products(self, dtype: str, batch: int, sizes: tuple[int, int, int], places: tuple[Any, Any, Any], accumulate: bool, transposed: bool = False) -> Entry:

@@ -1,0 +1,96 @@
+"""Products of small matrices, where what the BLAS spends on a call and on copies is a large part of the time.
+
+    C[i] ← A[i]·B[i],  i < batch        rows of B are vectors, elements of A are broadcast, and 8 rows of C, two vectors wide, stay in registers
+
+A may lie as it likes. Where columns of B are rows in memory, it is transposed on the stack, as many columns at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backends.native.compile import lanes as machine_lanes
+from backends.native.emit import SIZE, Function, Value, Variable, transposed
+
+WORDS = ("a", "b", "c", "m", "n", "k", "batch", "a_row", "a_column", "b_row", "b_column", "c_row", "a_batch", "b_batch", "c_batch")
+ROWS = 8
+DEPTH = 256  # of what is transposed, at most
+
+
+@dataclass(frozen=True)
+class Small:
+    """void(table), the table as in WORDS, strides in elements. turned: whether the columns of B are rows in memory."""
+
+    dtype: str
+    turned: bool
+
+    def function(self, name: str) -> Function:
+        return _Writer(self, name).f
+
+
+class _Writer:
+    def __init__(self, kernel: Small, name: str):
+        self.kernel, self.dtype, self.lanes = kernel, kernel.dtype, 4 * machine_lanes() // SIZE[kernel.dtype]
+        self.f = f = Function(name, ["ptr"])
+        self.words = w = {key: f.word(i) for i, key in enumerate(WORDS)}
+        a, b, c = (f.pointer(w[key]) for key in "abc")
+        panel = f.slot(self.dtype, self.lanes, 2 * DEPTH) if kernel.turned else None
+        with f.loop(0, w["batch"]) as i, f.loop(0, w["n"], 2 * self.lanes) as j:
+            self.a, self.b = f.at(a, i * w["a_batch"], self.dtype), f.at(b, i * w["b_batch"] + j * w["b_column"], self.dtype)
+            self.c, self.step, left = f.at(c, i * w["c_batch"] + j, self.dtype), w["b_row"], w["n"] - j
+            if panel is not None:
+                self.transpose(panel, left)
+                self.b, self.step = panel, f.constant(2 * self.lanes, "int64")
+            for vectors, here in ((2, left.gt(self.lanes)), (1, left.le(self.lanes))):
+                masks = [self.first(left - v * self.lanes) for v in range(vectors)]
+                with f.when(here), f.loop(0, w["m"], ROWS) as r:
+                    self.block(r, masks)
+        f.done()
+
+    def first(self, count: Value) -> Value:
+        """A mask of so many lanes."""
+        return self.f.iota("int32", self.lanes).lt(self.f.splat(self.f.cast(count, "int32"), self.lanes))
+
+    def lines(self, pointer: Value, start: Value, stop: Value, step: Value, count: int) -> list[Value]:
+        """Where lines start, start + 1 … lie, a step apart; past the last one it comes again."""
+        found = [self.f.at(pointer, start * step, self.dtype)]
+        for i in range(1, count):
+            found.append(self.f.at(found[-1], self.f.select((start + i).lt(stop), step, 0), self.dtype))
+        return found
+
+    def block(self, r: Value, masks: list[Value]) -> None:
+        """Rows r, r + 1 … of C; past the last one it is computed again."""
+        f, w, lanes = self.f, self.words, self.lanes
+        a, c = self.lines(self.a, r, w["m"], w["a_row"], ROWS), self.lines(self.c, r, w["m"], w["c_row"], ROWS)
+        sums = [[Variable(f, self.dtype, lanes) for _ in masks] for _ in a]
+        for total in (total for row in sums for total in row):
+            total.set(f.constant(0.0, self.dtype, lanes))
+        with f.loop(0, w["k"]) as k:
+            values = [f.load(f.at(self.b, k * self.step, self.dtype), v * lanes, self.dtype, lanes, None if self.kernel.turned else mask) for v, mask in enumerate(masks)]
+            for x, row in zip(a, sums, strict=True):
+                x = f.splat(f.load(x, k * w["a_column"], self.dtype), lanes)
+                for total, value in zip(row, values, strict=True):
+                    total.set(f.fma(x, value, total.get()))
+        for y, row in zip(c, sums, strict=True):
+            for v, (total, mask) in enumerate(zip(row, masks, strict=True)):
+                f.store(y, v * lanes, total.get(), mask)
+
+    def transpose(self, panel: Value, width: Value) -> None:
+        """panel[k, j] ← b[k, j] for columns 0 … width of b."""
+        f, w, lanes = self.f, self.words, self.lanes
+        with f.loop(0, f.select(width.lt(2 * lanes), width, 2 * lanes), lanes) as v, f.loop(0, w["k"], lanes) as k:
+            inside, columns = self.first(w["k"] - k), self.lines(f.at(self.b, k, self.dtype), v, width, w["b_column"], lanes)
+            for i, x in enumerate(transposed([f.load(column, 0, self.dtype, lanes, inside) for column in columns])):
+                f.store(panel, (k + i) * (2 * lanes) + v, x)
+
+
+def suits(dtype: str, m: int, n: int, k: int, turned: bool) -> bool:
+    """Whether this is faster than the BLAS, as measured with OpenBLAS and AVX-512: it is where little is computed in vain, if the BLAS copies its
+    operands, for which a transposed B is reason enough; or if its call is what takes long."""
+    if machine_lanes() < 16 or max(m, n, k) > DEPTH or not m * n:
+        return False
+    lanes = 4 * machine_lanes() // SIZE[dtype]
+    rows, columns = m / (-(-m // ROWS) * ROWS), n / (-(-n // lanes) * lanes)  # the part that is not in vain
+    if turned:
+        return m >= 32 and rows * columns >= 0.85
+    return rows * columns >= (0.85 if m * n * k > 10**6 else 0.95) or (m * n * k <= 20_000 and rows > 0.9 and columns > 0.6)
