@@ -442,28 +442,39 @@ LOSSES: dict[str, type[Loss]] = {}  # by the names of the functions and, below, 
 
 
 @typing.dataclass_transform(frozen_default=True)
-@dataclass(frozen=True)
-class Loss:
-    """A loss function with its options, as a value: frozen, comparable, savable.
+class WithOptions:
+    """A function with its options, as a value: frozen, comparable, savable.
 
         class Huber(Loss, of=huber):
             delta: float = 1.0
     """
 
-    reduction: str = field(default="mean", kw_only=True)
     function: ClassVar[Callable[..., Array]]
+
+    def __init_subclass__(cls, *, of: Callable[..., Array] | None = None, **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        dataclass(frozen=True)(cls)
+        if of is not None:
+            cls.__doc__, cls.function = f"`{of.__name__}` with its options.", staticmethod(of)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
+
+
+class Loss(WithOptions):
+    """A loss function with its options, to be given to compile."""
+
+    reduction: str = field(default="mean", kw_only=True)
     labels: ClassVar[str] = "values"  # or "classes": what the targets are
     link: ClassVar[Any] = None  # what makes predictions of the outputs, where from_logits
 
     def __init_subclass__(cls, *, of: Callable[..., Array], **rest: Any) -> None:
-        super().__init_subclass__(**rest)
-        dataclass(frozen=True)(cls)
-        cls.__doc__, cls.function = f"`{of.__name__}` with its options.", staticmethod(of)
+        super().__init_subclass__(of=of, **rest)
         LOSSES.setdefault(of.__name__, cls)
 
     def __call__(self, y_true: Array, y_pred: Array, sample_weight: Array | None = None) -> Array:
-        options = {item.name: getattr(self, item.name) for item in fields(self)}
-        return type(self).function(y_true, y_pred, sample_weight=sample_weight, **options)
+        return type(self).function(y_true, y_pred, sample_weight=sample_weight, **self.options)
 
 
 class MeanSquaredError(Loss, of=mean_squared_error):

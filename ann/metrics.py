@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from ann import losses
-from ann.losses import LOSSES, alike, cast, floating, is_indices, one_hot
+from ann.losses import LOSSES, WithOptions, alike, cast, floating, is_indices, one_hot
 from ann.names import choose, snake_case
 from backends import namespace
 from backends.gaps import scatter_add
@@ -91,19 +91,11 @@ class Metric:
     name: str | None = field(default=None, kw_only=True)
 
 
-class Mean(Metric):
+class Mean(Metric, WithOptions):
     """A function that gives one value an example, with its options: class Near(Mean, of=near): radius: float = 1.0"""
 
-    function: ClassVar[Callable[..., Array]]
-
-    def __init_subclass__(cls, *, of: Callable[..., Array], **rest: Any) -> None:
-        super().__init_subclass__(**rest)
-        dataclass(frozen=True)(cls)
-        cls.__doc__, cls.function = f"`{of.__name__}` with its options.", staticmethod(of)
-
     def __call__(self, y_true: Array, y_pred: Array) -> Array:
-        options = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "name"}
-        return type(self).function(y_true, y_pred, **options)
+        return type(self).function(y_true, y_pred, **{name: value for name, value in self.options.items() if name != "name"})
 
 
 class BinaryAccuracy(Mean, of=binary_accuracy):

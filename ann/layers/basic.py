@@ -24,6 +24,17 @@ def with_penalty(y: Array, regularizer: Any, ctx: Context) -> Array:
     return y
 
 
+def kernel_and_bias(layer: Any, shape: tuple[int, ...], ctx: Context) -> tuple[Array, Array | None]:
+    """The kernel of this shape, and a bias for its last axis: of a layer with the fields that Dense has."""
+    w = ctx.param("kernel", shape, layer.kernel_initializer, layer.kernel_constraint, layer.kernel_regularizer)
+    return w, ctx.param("bias", shape[-1:], layer.bias_initializer, layer.bias_constraint, layer.bias_regularizer) if layer.use_bias else None
+
+
+def activated(layer: Any, y: Array, ctx: Context) -> Array:
+    """f(y), the layer's activation, and in training its penalty."""
+    return with_penalty(activation_of(layer.activation)(y), layer.activity_regularizer, ctx)
+
+
 class Dense(Layer):
     """y = activation(x·w + b)   over the last axis.      `linear`
 
@@ -45,7 +56,7 @@ class Dense(Layer):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.units, int) or self.units < 1:
-            raise ValueError(f"Dense: units is a positive integer, {self.units!r} came")
+            raise ValueError(f"{type(self).__name__}: units is a positive integer, {self.units!r} came")
         activation_of(self.activation)
 
     def call(self, x: Array, ctx: Context) -> Array:
@@ -54,11 +65,8 @@ class Dense(Layer):
                 f"{ctx._who}: x has only one axis; wanted: (batch, …, features). x.reshape(-1, 1) gives each example one feature, "
                 "x.reshape(1, -1) makes x one example."
             )
-        w = ctx.param("kernel", (x.shape[-1], self.units), self.kernel_initializer, self.kernel_constraint, self.kernel_regularizer)
-        b = None
-        if self.use_bias:
-            b = ctx.param("bias", (self.units,), self.bias_initializer, self.bias_constraint, self.bias_regularizer)
-        return with_penalty(activation_of(self.activation)(functions.linear(x, w, b)), self.activity_regularizer, ctx)
+        w, b = kernel_and_bias(self, (x.shape[-1], self.units), ctx)
+        return activated(self, functions.linear(x, w, b), ctx)
 
 
 class Activation(Layer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ann import functions
-from ann.layers.basic import activation_of, with_penalty
+from ann.layers.basic import activated, activation_of, kernel_and_bias
 from ann.layers.layer import Context, Layer
 
 Array = Any
@@ -61,12 +61,9 @@ class _Conv(Layer):
         c = x.shape[-1]
         if c % self.groups or self.filters % self.groups:
             raise ValueError(f"{ctx._who}: {c} channels and {self.filters} filters do not divide into {self.groups} groups")
-        w = ctx.param("kernel", (*size, c // self.groups, self.filters), self.kernel_initializer, self.kernel_constraint, self.kernel_regularizer)
-        b = None
-        if self.use_bias:
-            b = ctx.param("bias", (self.filters,), self.bias_initializer, self.bias_constraint, self.bias_regularizer)
+        w, b = kernel_and_bias(self, (*size, c // self.groups, self.filters), ctx)
         y = functions.conv(x, w, b, strides=self.strides, padding=self.padding, dilations=self.dilation_rate, groups=self.groups)
-        return with_penalty(activation_of(self.activation)(y), self.activity_regularizer, ctx)
+        return activated(self, y, ctx)
 
 
 class Conv1D(_Conv):

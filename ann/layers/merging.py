@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import operator
-from typing import Any, ClassVar
+from typing import Any
 
 from ann import functions
+from ann.layers.basic import Dense, activated, kernel_and_bias
 from ann.layers.layer import Context, Layer
 from backends import namespace
 
@@ -91,33 +92,14 @@ class Concatenate(Layer):
         return namespace(*x).concat(list(x), axis=self.axis)
 
 
-class Bilinear(Layer):
+class Bilinear(Dense):
     """y = activation(Σ_ij x_i·w_ij·u_j + b)   of a list of two arrays, [x, u].      `bilinear`
 
-    x (..., d), u (..., e) → (..., units); kernel (d, e, units), bias (units,).
+    x (..., d), u (..., e) → (..., units); kernel (d, e, units), bias (units,). The fields are those of Dense.
     """
-
-    units: int
-    activation: Any = None
-    use_bias: bool = True
-    kernel_initializer: Any = "glorot_uniform"
-    bias_initializer: Any = "zeros"
-    kernel_regularizer: Any = None
-    bias_regularizer: Any = None
-    kernel_constraint: Any = None
-    bias_constraint: Any = None
-    ends_in_activation: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.units, int) or self.units < 1:
-            raise ValueError(f"Bilinear: units is a positive integer, {self.units!r} came")
-        functions.activation(self.activation)
 
     def call(self, x: Any, ctx: Context) -> Array:
         if not isinstance(x, list | tuple) or len(x) != 2:
             raise TypeError(f"{ctx._who} takes a list of two arrays, [a, b]; {type(x).__name__} came")
-        shape = x[0].shape[-1], x[1].shape[-1], self.units
-        w = ctx.param("kernel", shape, self.kernel_initializer, self.kernel_constraint, self.kernel_regularizer)
-        b = ctx.param("bias", (self.units,), self.bias_initializer, self.bias_constraint, self.bias_regularizer) if self.use_bias else None
-        return functions.activation(self.activation)(functions.bilinear(x[0], x[1], w, b))
+        w, b = kernel_and_bias(self, (x[0].shape[-1], x[1].shape[-1], self.units), ctx)
+        return activated(self, functions.bilinear(x[0], x[1], w, b), ctx)
