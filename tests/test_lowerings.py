@@ -520,3 +520,49 @@ def test_windows_that_are_given_out_besides_are_not_put_in_blocks():
 
     x, w = RNG.normal(size=(8, 18, 18, 1)), RNG.normal(size=(9, 4))
     agree(jit(f, lowering="numpy")(x, w), f(x, w), "float64")
+
+
+TOGETHER = {
+    "made for it": lambda xp, a, b: xp.concat([a * 2.0, b @ a, xp.exp(a)]), "read besides": lambda xp, a, b: [(xp.concat([p, q, p], axis=1), p + q) for p, q in [(a * 2.0, b @ a)]],
+    "given out besides": lambda xp, a, b: [(xp.concat([p, q]), p) for p, q in [(a * 2.0, xp.exp(a))]], "in another shape": lambda xp, a, b: xp.concat([xp.reshape(a * 2.0, (-1,)), xp.sum(b, axis=0)]),
+    "in two": lambda xp, a, b: [(xp.concat([p, a]), xp.concat([a, p], axis=1)) for p in [xp.tanh(a)]], "one in the other": lambda xp, a, b: xp.concat([xp.concat([a * 2.0, a + 1.0]), b @ a]),
+    "columns of products": lambda xp, a, b: xp.concat([b @ a, b @ a * 2.0], axis=1) @ xp.concat([a * 2.0, a + 1.0])[:10,], "stacked in the middle": lambda xp, a, b: xp.stack([a * 2.0, b @ a], axis=1) + 1.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", TOGETHER)
+def test_what_is_put_together_may_be_made_in_its_place(how):
+    def f(a, b):
+        return TOGETHER[how](ann.namespace(a), a, b)
+
+    a, b = RNG.normal(size=(7, 5)), RNG.normal(size=(7, 7))
+    run = jit(f, lowering="numpy")
+    for scale in (1.0, 2.0):
+        agree(run(a * scale, b), f(a * scale, b), "float64")
+
+
+@pytest.mark.parametrize("static", [{"size": 2}, {"size": (2, 3)}, {"size": 3, "strides": 2}, {"size": 2, "padding": "same"}, {"size": 1}], ids=str)
+def test_a_network_of_images_and_its_gradients(static):
+    def f(x, w, b, u):
+        def loss(x, w, b, u):
+            xp = ann.namespace(x)
+            y = ann.max_pool(ann.relu(ann.conv(x, w, b, padding="same")), **static)
+            return xp.sum(ann.tanh(ann.average_pool(ann.relu(ann.conv(y, u)), size=2)))
+
+        return ann.value_and_grad(loss, argnums=(0, 1, 2, 3))(x, w, b, u)
+
+    arrays = [RNG.normal(size=s) for s in ((48, 12, 18, 3), (3, 3, 3, 8), (8,), (2, 2, 8, 4))]
+    agree(jit(f, lowering="numpy")(*arrays), f(*arrays), "float64")
+
+
+def test_a_mask_with_all_or_none_is_itself():
+    def f(x):
+        xp = ann.namespace(x)
+        mask, none = x > 0, xp.zeros_like(x, dtype=xp.bool)
+        return [mask & ~none, none | mask, xp.logical_and(mask, ~none), mask & none, mask & (~none)[:1, :], mask[:1, :] | none]
+
+    x = RNG.normal(size=(3, 4))
+    program = passes.simplify(jit(f, lowering="replay").trace(x))
+    assert [i.name for i in program.body if i.name.endswith(("_and", "_or"))] == ["bitwise_and", "bitwise_or"]
+    for y, meant in zip(program.run([x]), f(x), strict=True):
+        np.testing.assert_array_equal(y, meant)

@@ -21,6 +21,11 @@ class Value:
         self.name, self.sample, self.root, self.local, self.start = name, sample, root, local, start
         self.home = root if home is None else home
 
+    def same(self, other: Value) -> bool:
+        """Whether both are the same entries of the same memory."""
+        a, b = self.sample, other.sample
+        return bool(self.root == other.root and (self.start, a.shape, a.strides, a.dtype) == (other.start, b.shape, b.strides, b.dtype))
+
 
 class Line:
     """One call of the source: a template over the names of what it writes and reads.
@@ -80,12 +85,20 @@ def crosses(block: list[Line], line: Line) -> bool:
 
     def clash(written: tuple[Value, bool], other: tuple[Value, bool]) -> bool:
         (w, rowed), (v, also) = written, other
-        return bool(w.home == v.home and not (rowed and also and (w.start, w.sample.strides[0]) == (v.start, v.sample.strides[0])))
+        return bool(w.home == v.home and not (rowed and also and within(w) == within(v) is not None))
 
     mine = line.uses()
     before = [use for earlier in block for use in earlier.uses()]
     written = [use for earlier in block for use in earlier.uses()[: len(earlier.writes)]]
     return any(clash(w, use) for w in mine[: len(line.writes)] for use in (*before, *mine)) or any(clash(w, use) for w in written for use in mine)
+
+
+def within(v: Value) -> tuple[int, int] | None:
+    """(bytes from row to row of the memory, the row in which the value's first lies), if each of its rows lies in one of these."""
+    across, *strides = v.sample.strides
+    extent = sum((n - 1) * s for n, s in zip(v.sample.shape[1:], strides, strict=True)) + v.sample.itemsize
+    fits = across > 0 and min(strides, default=0) >= 0 and v.start % across + extent <= across
+    return (across, v.start // across) if fits else None
 
 
 def loop(lines: list[Line], head: list[str]) -> list[str]:

@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 
 from backends.numpy.bands import bands
+from backends.numpy.early import early
 from backends.numpy.pack import pack
+from backends.numpy.places import places
 from backends.numpy.taps import taps
 from backends.numpy.writer import Writer
 from backends.program.passes import simplify
@@ -35,7 +37,7 @@ class NumPyRun:
     why_not_native = ""  # the reason, for explain()
 
     def __init__(self, program: Program):
-        self.program = pack(taps(bands(simplify(program))))
+        self.program = pack(places(taps(bands(early(simplify(program))))))
         writer = Writer(self.program, NumPyRun)
         self.source, self.constants = writer.source()
         self.spared = writer.spared  # lines of the source before the first that writes into donated memory

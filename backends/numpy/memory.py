@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
+from backends.numpy.places import TOGETHER, keys
 from backends.numpy.rules import VIEWS, by_ufunc
 from backends.program.program import Program, Ref, size
 
@@ -10,6 +15,7 @@ class Memory:
     """root_of: the value whose memory a value is. last_use: of each root, the last instruction that reads it through any view.
 
     taken: a result → the donated input in whose memory it is written.
+    placed: a value → what it is a part of, and where in it (places.py): it is made there.
     held: a result → the pack of donated inputs in whose memory it is written; packs: such a pack → (output, input, where it starts).
     """
 
@@ -23,6 +29,8 @@ class Memory:
         self.where_it_dies()
         self.find_held()
         self.find_taken()
+        self.placed: dict[Ref, tuple[Ref, Any]] = {}
+        self.find_placed()
 
     def where_it_dies(self) -> None:
         p, root, last = self.program, self.root_of, self.last_use
@@ -46,6 +54,32 @@ class Memory:
                     x = p.inputs[place]
                     if p.outputs[k] == out and x not in packed and by_ufunc(p.values, i) and self.last_use.get(x, -1) <= n:
                         self.taken[out] = x
+
+    def find_placed(self) -> None:
+        """Parts that are made by a ufunc, or contiguous ones that are a product or a sum, and are not given out themselves."""
+        p = self.program
+        maker = {out: i for i in p.body for out in i.outs}
+        for i in p.body:
+            if i.name not in TOGETHER or i.outs[0] in self.packs:
+                continue
+            y = i.outs[0]
+            whole = np.empty(p.values[y].shape, p.values[y].dtype)
+            for r, key in zip(i.args[0], keys(p.values, i), strict=True):
+                while r in maker and maker[r].name == "reshape":
+                    r = maker[r].args[0]
+                made = maker.get(r)
+                if made is None or p.values[r].dtype != p.values[y].dtype or r in self.placed or r in self.held or r in p.outputs or not p.values[r].shape:
+                    continue
+                part = whole[key]
+                if made.name in ("matmul", "sum") and part.flags.c_contiguous or (by_ufunc(p.values, made) and can_be(part, p.values[r].shape)):
+                    self.placed[r] = y, key
+        for r, root in self.root_of.items():
+            if root in self.placed:
+                self.root_of[r] = self.placed[root][0]
+        for r in self.placed:
+            last = self.last_use.pop(r)
+            y = self.placed[r][0]
+            self.last_use[y] = max(self.last_use[y], last)
 
     def find_held(self) -> None:
         """Packs of donated inputs whose results are given out again as such a pack: their memory stays from call to call.
@@ -86,3 +120,12 @@ class Memory:
             if self.last_use[i.outs[0]] <= p.body.index(made) and all(self.last_use[p.inputs[place]] <= n for place in places):  # type: ignore[index]
                 self.held[result] = i.outs[0]
                 self.packs[i.outs[0]] = [(f[0], place, start) for f, place, start in zip(found, places, starts, strict=True)]  # type: ignore[index,misc]
+
+
+def can_be(x: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether the array has a view of this shape."""
+    try:
+        np.reshape(x, shape, copy=False)
+    except ValueError:
+        return False
+    return True

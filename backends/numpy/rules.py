@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backends.numpy.lines import CONSTANT, Line, Value
+from backends.numpy.places import TOGETHER, keys
 from backends.program.passes import ELEMENTWISE
 from backends.program.program import Instruction, Ref, size
 from backends.program.promotion import FLOATING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from backends.numpy.writer import Writer
     from backends.program.abstract import Spec
 
+NARROW, TILE, MANY = 64, 1024, 1 << 14  # a vector so short is laid end to end to this length, where it is added to so many entries
 FEW = 32  # entries that an elementwise extreme of slices is taken of
 REDUCTIONS = {"sum": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multiply, "any": np.logical_or, "all": np.logical_and}
 VIEWS = ("reshape", "permute_dims", "broadcast_to", "get_item", "windows")
@@ -44,10 +46,30 @@ def elementwise(w: Writer, i: Instruction) -> bool:
     reads = [w.operand(x, common) for x in i.args]
     y = w.storage(i.outs[0])
     u = w.constant(ufunc(i.name), "u_")
+    y, *reads = tiled(w, y, reads)
     arguments = ", ".join(f"{{{k + 1}}}" for k in range(len(reads)))
     out_of = "out=" if i.name in ("maximum", "minimum") else ""  # these take it by keyword alone
     w.lines.append(Line(f"{u}({arguments}, {out_of}{{0}})", [y], reads, w.rows(y)))
     return True
+
+
+def tiled(w: Writer, y: Value, reads: list[Value]) -> list[Value]:
+    """y and what an elementwise call reads, where a short vector along the last axis is laid end to end: long inner loops."""
+    shape, c = y.sample.shape, y.sample.shape[-1:]
+    short = [v for v in reads if v.sample.shape == c]
+    whole = all(v.sample.flags.c_contiguous and v.sample.shape == shape for v in (y, *reads) if v not in short and v.sample.ndim)
+    if not short or not whole or len(shape) < 2 or c[0] > NARROW or y.sample.size < MANY:
+        return [y, *reads]
+    places = math.prod(shape[1:-1]) if len(shape) > 2 else shape[0]
+    times = max(m for m in range(1, TILE // c[0] + 1) if places % m == 0)
+    long = (*shape[: len(shape) > 2], places // times, times * c[0])
+
+    def tile(v: Value) -> Value:
+        t = w.scratch(long[-1:], v.sample.dtype)
+        w.lines.append(Line("{0}[...] = {1}", [w.flat(t, (times, *c))], [v]))
+        return t
+
+    return [tile(v) if v in short else w.flat(v, long) if v.sample.ndim else v for v in (y, *reads)]
 
 
 def astype(w: Writer, i: Instruction) -> bool:
@@ -204,19 +226,16 @@ def viewed(w: Writer, i: Instruction) -> bool:
     return True
 
 
-def concat(w: Writer, i: Instruction) -> bool:
-    out, axis = w.specs[i.outs[0]], i.static["axis"]
-    if any(w.specs[x].dtype != out.dtype for x in i.args[0]):
+def together(w: Writer, i: Instruction) -> bool:
+    """concat, interleaved: each part is copied to its place, if it was not made there."""
+    if any(w.specs[x].dtype != w.specs[i.outs[0]].dtype for x in i.args[0]):
         return False
     parts = [w.operand(x) for x in i.args[0]]
-    y = w.storage(i.outs[0])
-    start = 0
-    for r, part in zip(i.args[0], parts, strict=True):
-        n = w.specs[r].shape[axis]
-        if n:
-            place = w.part(y, (slice(None),) * axis + (slice(start, start + n),))
+    y = w.values.get(i.outs[0]) or w.storage(i.outs[0])
+    for part, key in zip(parts, keys(w.specs, i), strict=True):
+        place = w.part(y, key)
+        if place.sample.size and not place.same(part):
             w.lines.append(Line("{0}[...] = {1}", [place], [part]))
-        start += n
     return True
 
 
@@ -343,6 +362,6 @@ def argmax(w: Writer, i: Instruction) -> bool:
 
 RULES: dict[str, Callable[[Writer, Instruction], bool]] = {
     **dict.fromkeys(VIEWS, viewed), **dict.fromkeys(REDUCTIONS, reduction), "astype": astype, "where": where,
-    "matmul": matmul, "concat": concat, "set_item": set_item, "take": take, "fold": fold, "fold_product": fold_product,
+    "matmul": matmul, **dict.fromkeys(TOGETHER, together), "set_item": set_item, "take": take, "fold": fold, "fold_product": fold_product,
     "banded": banded, "diagonals": diagonals, "argmax": argmax, "argmin": argmax,
 }  # fmt: skip

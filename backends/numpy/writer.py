@@ -54,31 +54,35 @@ class Writer:
         """Memory for a value that an instruction is about to make."""
         spec = self.specs[out]
         sample = np.empty(spec.shape, spec.dtype)
-        if out in self.memory.held:
-            pack = self.values[self.memory.held[out]]
-            value = Value(pack.name, sample, pack.root, True, pack.home)
-        elif out in self.memory.taken:
-            held = self.values[self.memory.taken[out]]
+        home = self.memory.held.get(out, self.memory.taken.get(out))
+        if home is not None:
+            held = self.values[home]
             value = Value(held.name, sample, held.root, True, held.home)
+        elif out in self.memory.placed:
+            whole, key = self.memory.placed[out]
+            value = self.flat(self.part(self.values.get(whole) or self.storage(whole), key), spec.shape)
         elif out in self.results:
             name = f"y{out}"
             value = Value(name, sample, int(out), True)
             self.lines.append(Line("{0} = empty(" + f"{spec.shape}, {self.constant(np.dtype(spec.dtype), 'd')})", [value], []))
         else:
-            need = max(sample.nbytes, 1)
-            fits = [b for b in self.free if need <= self.sizes[b] <= max(4 * need, 4096)]
-            if fits:
-                b = min(fits, key=lambda b: self.sizes[b])
-                self.free.remove(b)
-            else:
-                b = len(self.sizes)
-                self.sizes.append(-(-need // LINE) * LINE)
-            self.buffer_of[int(out)] = b
+            b = self.buffer_of[int(out)] = self.buffer(sample)
             name = f"b{out}"
             self.head.append(f"{name} = buffer(store[{b}], {spec.shape}, {self.constant(np.dtype(spec.dtype), 'd')})")
             value = Value(name, sample, int(out), False, ("buffer", b))
         self.values[out] = value
         return value
+
+    def buffer(self, sample: Array) -> int:
+        """The number of a buffer that is free for an array, or of a new one."""
+        need = max(sample.nbytes, 1)
+        fits = [b for b in self.free if need <= self.sizes[b] <= max(2 * need, 4096)]
+        if fits:
+            b = min(fits, key=lambda b: self.sizes[b])
+            self.free.remove(b)
+            return b
+        self.sizes.append(-(-need // LINE) * LINE)
+        return len(self.sizes) - 1
 
     def hold(self, i: Instruction) -> None:
         """A held pack: made, with its views, where the arguments are not the views that were given out last."""

@@ -483,7 +483,7 @@ def _joined(w: Writer, i: Instruction) -> Any:
 def fold(program: Program) -> Program:
     """What depends on no input is computed now: uniform arrays stay a number and a shape, small ones become a constant.
 
-    Elementwise functions of uniform arrays are uniform; so are their views, and where(uniform condition, a, b) is a branch.
+    Elementwise functions of uniform arrays are uniform; so are their views; where(uniform condition, a, b) is a branch, and x & True is x.
     """
     w = Writer(program)
     uniform: dict[int, Any] = {}  # ref → number
@@ -506,6 +506,11 @@ def fold(program: Program) -> Program:
             x = i.args[1] if uniform[i.args[0]] else i.args[2]
             if type(x) is Ref and w.values[x] == out:
                 w.renamed[i.outs[0]] = x
+                continue
+        if i.name in NEUTRAL and out.dtype == "bool":
+            kept = [x for x, other in (i.args, i.args[::-1]) if type(x) is Ref and w.values[x] == out and uniform.get(other) == NEUTRAL[i.name]]
+            if kept:
+                w.renamed[i.outs[0]] = kept[0]
                 continue
         known = bool(reads) and all(r in uniform for r in reads)
         if known and len(i.outs) == 1 and i.name in ELEMENTWISE and out.dtype in (*FLOATING, *INTEGER, "bool") and "complex" not in out.dtype:
@@ -536,6 +541,7 @@ def fold(program: Program) -> Program:
     return w.done()
 
 
+NEUTRAL = {"bitwise_and": True, "logical_and": True, "bitwise_or": False, "logical_or": False}  # what does nothing
 _MAKERS = ("arange", "linspace", "eye", "constant", "asarray")
 
 
