@@ -415,7 +415,8 @@ MATRIX = [
 def test_convolution_is_that_of_torch(rank, stride, padding, dilation, groups, backend):
     torch = pytest.importorskip("torch")
     pads = {"valid": ((0, 0),) * rank, 1: ((1, 1),) * rank, "pairs": ((2, 1), (0, 3), (1, 0))[:rank]}[padding]
-    x, w, b = rng.normal(size=(2, *SPACE[rank], 4)), rng.normal(size=(*SIZE[rank], 4 // groups, 8)), rng.normal(size=8)
+    filters = 4 if rank == 2 else 8
+    x, w, b = rng.normal(size=(2, *SPACE[rank], 4)), rng.normal(size=(*SIZE[rank], 4 // groups, filters)), rng.normal(size=filters)
     tensors = [torch.tensor(a, requires_grad=True) for a in (x, w, b)]
     padded = torch.nn.functional.pad(tensors[0].movedim(-1, 1), [n for pair in reversed(pads) for n in pair])
     conv = getattr(torch.nn.functional, f"conv{rank}d")

@@ -94,21 +94,51 @@ def conv(x: Array, w: Array, b: Array | None = None, *, strides: Any = 1, paddin
     lengths = tuple(padded.shape[1:-1])
     view = windows(padded, size=size, strides=strides, dilations=dilations)
     space = tuple(view.shape[1 : 1 + rank])
-    k, g = math.prod(size) * c, f // groups
-    matrices = [in_rows(part, (k,)) for part in parts_of(view, groups)]  # the windows as rows, one matrix a group
-    weights = [xp.reshape(part, (k, g)) for part in parts_of(w, groups)]
-    y = joined([xp.matmul(m, u) for m, u in zip(matrices, weights, strict=True)])
+    y, pull = (by_channel if c == 1 < groups else by_matrix)(view, w, groups)
     y = in_rows(y if b is None else y + b, (*space, f))
 
     def back(dy: Array) -> tuple[Any, ...]:
-        rows = in_rows(dy, (f,))
-        parts = parts_of(rows, groups)
-        dw = joined([xp.reshape(xp.matmul(xp.matrix_transpose(m), r), (*size, c, g)) for m, r in zip(matrices, parts, strict=True)])
-        dviews = [in_rows(xp.matmul(r, xp.matrix_transpose(u)), (*space, *size, c)) for r, u in zip(parts, weights, strict=True)]
-        dx = crop(fold(joined(dviews), shape=lengths, strides=strides, dilations=dilations), pads)
-        return dx, dw, None if b is None else xp.sum(rows, axis=0)
+        dview, dw = pull(dy)
+        dx = crop(fold(dview, shape=lengths, strides=strides, dilations=dilations), pads)
+        return dx, dw, None if b is None else xp.sum(in_rows(dy, (f,)), axis=0)
 
     return y, back
+
+
+def by_matrix(view: Array, w: Array, groups: int) -> tuple[Array, Any]:
+    """y = X·W, the windows as rows of X, one matrix a group.      dX = dy·Wᵀ    dW = Xᵀ·dy"""
+    xp = namespace(view, w)
+    *size, c, f = w.shape
+    k, g = math.prod(size) * c, f // groups
+    matrices = [in_rows(part, (k,)) for part in parts_of(view, groups)]
+    weights = [xp.reshape(part, (k, g)) for part in parts_of(w, groups)]
+
+    def pull(dy: Array) -> tuple[Array, Array]:
+        parts = parts_of(in_rows(dy, (f,)), groups)
+        dw = joined([xp.reshape(xp.matmul(xp.matrix_transpose(m), r), (*size, c, g)) for m, r in zip(matrices, parts, strict=True)])
+        dviews = [in_rows(xp.matmul(r, xp.matrix_transpose(u)), (*view.shape[1:-1], c)) for r, u in zip(parts, weights, strict=True)]
+        return joined(dviews), dw
+
+    return joined([xp.matmul(m, u) for m, u in zip(matrices, weights, strict=True)]), pull
+
+
+def by_channel(view: Array, w: Array, channels: int) -> tuple[Array, Any]:
+    """y[o, i] = Σₖ v[o, k, i]·w[k, i], each channel by itself.      dv = dy·w    dw = Σₒ v·dy
+
+    With several filters a channel, y and w have one more axis.
+    """
+    xp = namespace(view, w)
+    rank, g = w.ndim - 2, w.shape[-1] // channels
+    filters = (channels,) if g == 1 else (channels, g)
+    u = xp.reshape(w, (*w.shape[:rank], *filters))
+    view = view if g == 1 else view[..., None]
+
+    def pull(dy: Array) -> tuple[Array, Array]:
+        dy = in_rows(dy, (*dy.shape[1:-1], *(1,) * rank, *filters))
+        dw = xp.reshape(xp.sum(view * dy, axis=tuple(range(1 + rank))), w.shape)
+        return dy * u if g == 1 else xp.sum(dy * u, axis=-1), dw
+
+    return in_rows(xp.sum(view * u, axis=tuple(range(1 + rank, 1 + 2 * rank))), (*view.shape[1 : 1 + rank], channels * g)), pull
 
 
 def parts_of(x: Array, groups: int) -> list[Array]:

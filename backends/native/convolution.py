@@ -179,6 +179,8 @@ class _Direct:
 
     def turned(self, i: Instruction, fold: Instruction, region: list[tuple[int, int]]) -> Ref | None:
         """This region of fold(y·wᵀ), for strides of 1: dx[l] = Σ y[l − k·d]·w[k]ᵀ."""
+        if (each := self.made(fold.args[0], "multiply")) is not None:
+            return self.turned_channels(i, fold, each, region)
         spread = self.made(fold.args[0], "reshape")
         product = self.made(spread.args[0], "matmul") if spread is not None else None
         turned = self.made(product.args[1], "permute_dims") if product is not None else None
@@ -205,6 +207,25 @@ class _Direct:
         kernel = self.w.add(i, "get_item", (kernel, []), {"key": back}, self.spec(kernel))
         kernel = self.w.add(i, "permute_dims", (kernel,), {"axes": (*range(rank), rank + 1, rank)}, Spec((*size, f, c), padded.dtype))
         return self.convolve(i, image, kernel, {"strides": static["strides"], "dilations": dilations})
+
+    def turned_channels(self, i: Instruction, fold: Instruction, each: Instruction, region: list[tuple[int, int]]) -> Ref | None:
+        """The same where each channel is by itself: y (n, o₁ … oᵣ, 1 …, c) times w (k₁ … kᵣ, c), folded."""
+        rank, seen, dtype, dilations = len(region), self.spec(fold.args[0]).shape, self.spec(fold.args[0]).dtype, fold.static["dilations"]
+        counts, size, c = seen[1 : 1 + rank], seen[1 + rank : -1], seen[-1]
+        parts = {self.spec(x).shape: x for x in each.args if type(x) is Ref}
+        y, w = (parts.get(shape) for shape in ((seen[0], *counts, *(1,) * rank, c), (*size, c)))
+        pads = [((k - 1) * d - start, stop - o) for k, d, o, (start, stop) in zip(size, dilations, counts, region, strict=True)]
+        if y is None or w is None or set(fold.static["strides"]) != {1} or min(map(min, pads)) < 0:
+            return None
+        image = self.reshaped(i, y, (seen[0], *counts, c))
+        padded = (seen[0], *(o + sum(pair) for o, pair in zip(counts, pads, strict=True)), c)
+        image = self.w.add(i, "pad", (image, 0), {"pads": ((0, 0), *pads, (0, 0))}, Spec(padded, dtype))
+        kernel = self.w.add(i, "get_item", (w, []), {"key": (*(slice(None, None, -1) for _ in size), ...)}, Spec((*size, c), dtype))
+        spans = tuple(stop - start for start, stop in region)
+        all_ = Spec((seen[0], *spans, *size, c), dtype)
+        view = self.w.add(i, "windows", (image,), {"size": size, "strides": (1,) * rank, "dilations": dilations}, all_)
+        products = self.w.add(i, "multiply", (view, kernel), {}, all_)
+        return self.w.add(i, "sum", (products,), {"axis": tuple(range(1 + rank, 1 + 2 * rank)), "keepdims": False}, Spec((seen[0], *spans, c), dtype))
 
     def suits(self, x: Ref, static: dict[str, Any], f: int) -> bool:
         return suits(self.spec(x), static, f)

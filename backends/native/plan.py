@@ -344,12 +344,15 @@ class Plan:
         if any(use.strides[a] for use in summed for a in use.shared):  # windows, which are cut between images alone
             free = [a for a in free if a == 0]
         unit = self.rows(g, shape)
+        plain = all(not any(use.strides[a] for a in use.shared) and use.index is None and use.how != "prod" for use in summed)
+        shared = (last > 0 or g.row is None) and plain and shape[0] >= 4 * self.threads
         for a in free:
+            if a == last > 0 and shape[a] <= SHORT and shared:  # a row so short is better left whole: its sums stay in registers
+                break
             step = unit if a == 0 else 16 if a == last else 1
             if shape[a] >= 2 * step * self.threads:
                 return a, gemm.shares(shape[a], self.threads, step)
-        plain = all(not any(use.strides[a] for a in use.shared) and use.index is None and use.how != "prod" for use in summed)
-        if (last > 0 or g.row is None) and plain and shape[0] >= 4 * self.threads:
+        if shared:
             return 0, gemm.shares(shape[0], self.threads, unit if shape[0] >= 2 * unit * self.threads else 1)
         return whole
 

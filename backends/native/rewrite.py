@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from backends.native.steps import CannotExpress
 from backends.program.abstract import Spec
@@ -12,6 +15,8 @@ from backends.program.passes import Writer
 from backends.program.program import Instruction, Program, Ref
 
 FEW = 16  # elements that are reduced one by one
+TAPS = 49  # products of windows that are
+WHOLE = slice(None)
 OF_NOTHING = {"sum": 0, "prod": 1, "any": False, "all": True, "mean": math.nan, "matmul": 0, "scatter_add": 0, "fold": 0}
 COMBINED = {"sum": "add", "prod": "multiply", "max": "maximum", "min": "minimum", "any": "logical_or", "all": "logical_and"}
 
@@ -44,43 +49,74 @@ def unrolled(program: Program) -> Program:
     """Reductions of few elements over axes before the last as elementwise functions of slices: the windows of a pool in one pass.
 
     max(x, axis=(1, 2)), x (n, 2, 2, c)  →  maximum(maximum(x[:, 0, 0], x[:, 0, 1]), maximum(x[:, 1, 0], x[:, 1, 1]))
+    sum(x·w, axis=1), x (n, 3, c), w (3, c)  →  x[:, 0]·w[0] + x[:, 1]·w[1] + x[:, 2]·w[2]
     """
     values, body = list(program.values), []
     makers = {out: i for i in program.body for out in i.outs}
 
-    def add(like: Instruction, name: str, args: tuple[Any, ...], static: dict[str, Any], spec: Spec) -> Ref:
-        values.append(spec)
+    def add(like: Instruction, name: str, args: tuple[Any, ...], static: dict[str, Any], shape: tuple[int, ...]) -> Ref:
+        """An instruction whose result has this shape, and the dtype of `like`'s."""
+        values.append(Spec(shape, program.values[like.outs[0]].dtype))
         body.append(Instruction(name, args, static, (Ref(len(values) - 1),), like.region))
         return body[-1].outs[0]
 
-    for i in program.body:
-        x = i.args[0] if i.args else None
-        if i.name not in COMBINED or type(x) is not Ref or program.values[x].dtype != program.values[i.outs[0]].dtype:
-            body.append(i)
-            continue
-        shape, axes = program.values[x].shape, i.static["axis"]
-        count = math.prod(shape[a] for a in axes)
+    def in_memory(x: Any) -> bool:
+        return x not in makers or makers[x].name in ("windows", "reshape", "permute_dims", "get_item", "matmul", "pad")
+
+    def factors(x: Ref) -> tuple[Any, ...]:
+        """What x is the product of, if it is one of windows; else x alone."""
+        i = makers.get(x)
+        found = i is not None and i.name == "multiply" and any(y in makers and makers[y].name == "windows" for y in i.args) and all(type(y) is Ref and in_memory(y) for y in i.args)
+        return i.args if i is not None and found else (x,)
+
+    def part(i: Instruction, parts: tuple[Any, ...], key: tuple[Any, ...]) -> Ref:
+        """parts[0][key]·parts[1][key] …, a key of numbers and whole axes; what has fewer axes, or length 1, repeats along them."""
+        made = []
+        for x in parts:
+            shape = program.values[x].shape
+            own = tuple(0 if n == 1 and k != WHOLE else k for n, k in zip(shape, key[len(key) - len(shape) :], strict=True))
+            made.append(add(i, "get_item", (x, []), {"key": own}, tuple(n for n, k in zip(shape, own, strict=True) if k == WHOLE)))
+        shape = np.broadcast_shapes(*(values[y].shape for y in made))
+        return made[0] if len(made) == 1 else add(i, "multiply", tuple(made), {}, shape)
+
+    def in_order(i: Instruction, x: Ref, shape: tuple[int, ...], axes: tuple[int, ...]) -> Ref | None:
+        """A product over several axes as one over one, so that one factor follows the other."""
+        if i.name != "prod" or len(axes) < 2:
+            return None
+        order = (*(a for a in range(len(shape)) if a not in axes), *sorted(axes))
+        turned = add(i, "permute_dims", (x,), {"axes": order}, tuple(shape[a] for a in order))
         kept = tuple(n for a, n in enumerate(shape) if a not in axes)
-        if i.name == "prod" and len(axes) > 1:  # one factor after the other
-            order = (*(a for a in range(len(shape)) if a not in axes), *sorted(axes))
-            turned = add(i, "permute_dims", (x,), {"axes": order}, Spec(tuple(shape[a] for a in order), program.values[x].dtype))
-            flat = add(i, "reshape", (turned,), {"shape": (*kept, count)}, Spec((*kept, count), program.values[x].dtype))
-            y = add(i, "prod", (flat,), {**i.static, "axis": (len(kept),), "keepdims": False}, Spec(kept, program.values[x].dtype))
-            body.append(Instruction("reshape", (y,), {"shape": program.values[i.outs[0]].shape}, i.outs, i.region))
-            continue
-        views = ("windows", "reshape", "permute_dims", "get_item")
-        in_memory = x not in makers or makers[x].name in views or makers[x].name == "matmul"
-        if not 1 < count <= FEW or not in_memory or not shape or len(shape) - 1 in axes or shape[-1] == 1:
-            body.append(i)
-            continue
-        parts = []
-        for place in range(count):
-            key: list[Any] = [slice(None)] * len(shape)
-            for a in reversed(axes):
-                place, key[a] = divmod(place, shape[a])
-            parts.append(add(i, "get_item", (x, []), {"key": tuple(key)}, Spec(kept, program.values[x].dtype)))
-        while len(parts) > 1:
-            pairs = [parts[:2], *([part] for part in parts[2:])] if i.name == "prod" else [parts[k : k + 2] for k in range(0, len(parts), 2)]
-            parts = [pair[0] if len(pair) == 1 else add(i, COMBINED[i.name], tuple(pair), {}, Spec(kept, program.values[x].dtype)) for pair in pairs]
-        body.append(Instruction("reshape", (parts[0],), {"shape": program.values[i.outs[0]].shape}, i.outs, i.region))
-    return replace(program, values=tuple(values), body=tuple(body))
+        flat = add(i, "reshape", (turned,), {}, (*kept, math.prod(shape[a] for a in axes)))
+        return add(i, "prod", (flat,), {"axis": (len(kept),)}, kept)
+
+    def by_place(i: Instruction, x: Ref, shape: tuple[int, ...], axes: tuple[int, ...]) -> Ref | None:
+        """Products of windows, summed over all windows: a sum for each place in them."""
+        parts, lead, places = factors(x), shape[: len(axes)], shape[len(axes) : -1]
+        if i.name != "sum" or len(parts) == 1 or axes != tuple(range(len(shape) // 2)) or math.prod(places) > TAPS:
+            return None
+        sums = []
+        for place in itertools.product(*map(range, places)):
+            total = add(i, "sum", (part(i, parts, (*(WHOLE for _ in lead), *place, WHOLE)),), {"axis": axes}, shape[-1:])
+            sums.append(add(i, "reshape", (total,), {}, (1, *shape[-1:])))
+        return add(i, "concat", (sums,), {"axis": 0}, (len(sums), *shape[-1:]))
+
+    def by_slices(i: Instruction, x: Ref, shape: tuple[int, ...], axes: tuple[int, ...]) -> Ref | None:
+        parts, count = factors(x) if i.name == "sum" else (x,), math.prod(shape[a] for a in axes)
+        most = FEW if len(parts) == 1 else TAPS
+        if not 1 < count <= most or not all(map(in_memory, parts)) or not shape or len(shape) - 1 in axes or shape[-1] == 1:
+            return None
+        keys = itertools.product(*(range(n) if a in axes else [WHOLE] for a, n in enumerate(shape)))
+        found = [part(i, parts, key) for key in keys]
+        while len(found) > 1:
+            ordered = i.name == "prod" or len(parts) > 1  # or in pairs, which wait less for each other
+            pairs = [found[:2], *([one] for one in found[2:])] if ordered else [found[k : k + 2] for k in range(0, len(found), 2)]
+            found = [pair[0] if len(pair) == 1 else add(i, COMBINED[i.name], tuple(pair), {}, values[pair[0]].shape) for pair in pairs]
+        return found[0]
+
+    for i in program.body:
+        x, y = i.args[0] if i.args else None, None
+        if i.name in COMBINED and type(x) is Ref and program.values[x].dtype == program.values[i.outs[0]].dtype:
+            shape, axes = program.values[x].shape, i.static["axis"]
+            y = next((y for way in (in_order, by_place, by_slices) if (y := way(i, x, shape, axes)) is not None), None)
+        body.append(i if y is None else Instruction("reshape", (y,), {"shape": program.values[i.outs[0]].shape}, i.outs, i.region))
+    return replace(program, values=tuple(values)).with_body(body, program.outputs)
