@@ -5,6 +5,7 @@
 Same weights, batches and optimizer; the loss after 50 steps must agree to rtol 1e-3 before a time counts. Rounds are
 interleaved; printed are the least and the median time of a step, and the median over rounds of its ratio to the reference:
 ann's fastest lowering. "2.00 ×" means twice as slow as that. --compile adds torch.compile, where a C++ compiler is present.
+A first step is timed without the import of modules (first_step.py: in fresh processes, by its parts).
 OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE are unset first: they would slow NumPy's products alone.
 """
 
@@ -49,6 +50,11 @@ import workloads  # noqa: E402
 
 import backends  # noqa: E402
 from backends.__main__ import blas  # noqa: E402
+
+if importlib.util.find_spec("llvmlite"):
+    import llvmlite.binding  # noqa: F401
+
+    import backends.native.run
 
 
 def attempt(what, make, *args, **kwargs):

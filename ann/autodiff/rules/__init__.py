@@ -80,7 +80,7 @@ def differentiable_namespace(library: Library, cls: type[Traced]) -> Namespace:
         return guarded
 
     def table(part: str, beneath: Any) -> dict[str, Callable[..., Any]]:
-        rules = {name: _signed(f, getattr(beneath, name), wrap) for name, f in RULES[part].items() if hasattr(beneath, name)}
+        rules = {name: _signed(f, None if library.rank else getattr(beneath, name), wrap) for name, f in RULES[part].items() if hasattr(beneath, name)}
         steps = {"": (*STEPS, *CREATION), "linalg": ("matrix_rank",), "fft": ()}[part]
         others = {"": VALUED, "linalg": COMPLEX, "fft": [name for name in dir(beneath) if not name.startswith("_")]}[part]
         passing = {name: through(name, getattr(beneath, name)) for name in steps if hasattr(beneath, name)}
@@ -142,8 +142,8 @@ def _peeled(x: Any) -> Any:
     return raw(x)
 
 
-def _signed(f: Callable[..., Any], beneath: Callable[..., Any], wrap: Callable[[Any], Any]) -> Callable[..., Any]:
-    """The rule, with the signature of the library's function; of arrays without a trace it makes constants of this namespace."""
+def _signed(f: Callable[..., Any], beneath: Callable[..., Any] | None, wrap: Callable[[Any], Any]) -> Callable[..., Any]:
+    """The rule, with the signature of the library's function if there is one; of arrays without a trace it makes constants of this namespace."""
 
     @functools.wraps(f)
     def function(*args: Any, **kwargs: Any) -> Any:
@@ -151,10 +151,11 @@ def _signed(f: Callable[..., Any], beneath: Callable[..., Any], wrap: Callable[[
         y = y if isinstance(y, Traced) else wrap(y)
         return NAMED[f.__name__](*y) if f.__name__ in NAMED else y
 
-    try:
-        function.__signature__ = inspect.signature(beneath)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        pass
+    if beneath is not None:
+        try:
+            function.__signature__ = inspect.signature(beneath)  # type: ignore[attr-defined]
+        except (TypeError, ValueError):
+            pass
     return function
 
 
