@@ -63,6 +63,8 @@ def formula(program: Program, i: Instruction) -> str:
         return name(program, x) if type(x).__name__ == "Ref" else f"{x:g}" if type(x) is float else repr(x)
 
     args = [show(x) for x in i.args]
+    if i.name == "pow" and args[1] in ("2", "2.0"):
+        return f"{args[0]}²"
     if i.name in INFIX and len(args) == 2:
         return f"{args[0]} {INFIX[i.name]} {args[1]}"
     if i.name in FUNCTIONS and len(args) == 1:
@@ -85,6 +87,8 @@ def _key(part: Any) -> str:
 
 
 def _static(value: Any) -> str:
+    if type(value) is tuple and len(value) == 1:
+        return _static(value[0])
     return f"{value:g}" if type(value) is float else repr(value)
 
 
