@@ -566,3 +566,39 @@ def test_a_mask_with_all_or_none_is_itself():
     assert [i.name for i in program.body if i.name.endswith(("_and", "_or"))] == ["bitwise_and", "bitwise_or"]
     for y, meant in zip(program.run([x]), f(x), strict=True):
         np.testing.assert_array_equal(y, meant)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_0d_integers_go_round_as_those_of_arrays_do(dtype):
+    def f(t, u):
+        return t + 1, t - u, t * u, -t, (t + u) * 3 - 1, t + 1 > u
+
+    for t, u in ((2, 3), (np.iinfo(dtype).max, 5), (np.iinfo(dtype).min, 1), (np.iinfo(dtype).min, np.iinfo(dtype).max)):
+        one, two = np.asarray(t, dtype), np.asarray(u, dtype)
+        for y, meant in zip(jit(f, lowering="numpy")(one, two), f(one.reshape(1), two.reshape(1)), strict=True):
+            assert y.dtype == meant.dtype and y == meant[0]
+
+
+@pytest.mark.parametrize("shape", [(40, 10), (3, 8, 7), (2, 5), (40, 1), (300, 33)])
+def test_extremes_and_sums_of_short_rows(shape):
+    def f(x):
+        xp = ann.namespace(x)
+        return [getattr(xp, name)(x, axis=-1, keepdims=keep) for name in ("max", "min", "sum") for keep in (True, False)], ann.softmax(x)
+
+    x = RNG.normal(size=shape)
+    agree(jit(f, lowering="numpy")(x), f(x), "float64")
+    x[0, 0] = np.nan
+    for y, meant in zip(tree.leaves(jit(f, lowering="numpy")(x)), tree.leaves(f(x)), strict=True):
+        np.testing.assert_array_equal(np.isnan(y), np.isnan(meant))
+
+
+def test_sums_to_one_number():
+    def f(a, b):
+        xp = ann.namespace(a)
+        p, rows = a * b, xp.sum(-(b * b), axis=1)
+        whole = [xp.sum(-a), xp.sum(xp.sum(a, axis=0)), xp.sum(xp.sum(-(a * b), axis=1, keepdims=True)), xp.sum(-rows), xp.sum(a * a), xp.sum(a * b[:1, :]), xp.sum(a * 2.0)]
+        return whole, xp.sum(p), p, xp.sum(rows), rows, xp.sum(a[0, 0]), a * xp.sum(a * b), xp.mean(xp.sum(-a, axis=(0, 1), keepdims=True))
+
+    for shape in ((13, 7), (700, 64)):
+        a, b = RNG.normal(size=(2, *shape))
+        agree(jit(f, lowering="numpy")(a, b), f(a, b), "float64")

@@ -15,6 +15,7 @@ alike are done in blocks of rows that stay in the cache.
 
 from __future__ import annotations
 
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from backends.numpy.bands import bands
 from backends.numpy.early import early
 from backends.numpy.pack import pack
 from backends.numpy.places import places
+from backends.numpy.sums import sums
 from backends.numpy.taps import taps
 from backends.numpy.writer import Writer
 from backends.program.passes import simplify
@@ -37,7 +39,7 @@ class NumPyRun:
     why_not_native = ""  # the reason, for explain()
 
     def __init__(self, program: Program):
-        self.program = pack(places(taps(bands(early(simplify(program))))))
+        self.program = pack(places(taps(bands(early(sums(simplify(program)))))))
         writer = Writer(self.program, NumPyRun)
         self.source, self.constants = writer.source()
         self.spared = writer.spared  # lines of the source before the first that writes into donated memory
@@ -75,11 +77,9 @@ class NumPyRun:
         others those that share memory with a donated one.
         """
         last, roots = self._owned
-        for place, x in zip(self.donated, last, strict=True):
-            if arrays[place] is not x:
-                arrays = list(arrays)
-                roots = self._admit(arrays)
-                break
+        if not all(map(is_, map(arrays.__getitem__, self.donated), last)):
+            arrays = list(arrays)
+            roots = self._admit(arrays)
         for place in self._others:
             x = arrays[place]
             root = _root(x)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from backends.program.abstract import Spec
 
 NARROW, TILE, MANY = 64, 1024, 1 << 14  # a vector so short is laid end to end to this length, where it is added to so many entries
+SHORT = 32  # entries of rows whose extremes are those of columns in a copy
 FEW = 32  # entries that an elementwise extreme of slices is taken of
 REDUCTIONS = {"sum": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multiply, "any": np.logical_or, "all": np.logical_and}
 VIEWS = ("reshape", "permute_dims", "broadcast_to", "get_item", "windows")
@@ -139,15 +140,19 @@ def reduction(w: Writer, i: Instruction) -> bool:
         slices(w, i, x, axes, keep)
         return True
     y = w.storage(i.outs[0])
-    n, rest = math.prod(shape[: len(axes)]), math.prod(shape[len(axes) :])
-    floating = out.dtype in ("float32", "float64")
-    if i.name == "sum" and floating and x.sample.flags.c_contiguous and axes == tuple(range(len(axes))) and rest > 1 and n > 8:
-        rows = w.flat(x, (n, rest))
-        w.dot(w.operand(1, out.dtype, (n,)), rows, w.flat(y, (rest,)))
-    elif i.name == "sum" and floating and x.sample.flags.c_contiguous and axes == (len(shape) - 1,) and 1 < shape[-1] <= 64 and len(shape) > 1:
-        k = shape[-1]
-        rows = w.flat(x, (x.sample.size // k, k))
-        w.dot(rows, w.operand(1, out.dtype, (k,)), w.flat(y, (x.sample.size // k,)), w.rows(x) if 0 not in axes and len(shape) == 2 else 0)
+    k, n = shape[-1] if shape else 1, x.sample.size // max(shape[-1] if shape else 1, 1)
+    leading, rest = math.prod(shape[: len(axes)]), math.prod(shape[len(axes) :])
+    solid = x.sample.flags.c_contiguous
+    products = i.name == "sum" and out.dtype in ("float32", "float64") and solid
+    within = solid and axes == (len(shape) - 1,) and len(shape) > 1
+    if products and axes == tuple(range(len(axes))) and rest > 1 and leading > 8:
+        w.dot(w.operand(1, out.dtype, (leading,)), w.flat(x, (leading, rest)), w.flat(y, (rest,)))
+    elif products and within and 1 < k <= 64:
+        w.dot(w.flat(x, (n, k)), w.operand(1, out.dtype, (k,)), w.flat(y, (n,)), w.rows(x) if len(shape) == 2 else 0)
+    elif i.name in ("max", "min") and within and 1 < k <= SHORT and n >= 16:
+        columns = w.scratch((k, n), x.sample.dtype)
+        w.lines.append(Line("{0}[...] = {1}.T", [columns], [w.flat(x, (n, k))]))
+        w.lines.append(Line(f"{w.constant(REDUCTIONS[i.name].reduce, 'reduce_')}({{1}}, 0, None, {{0}})", [w.flat(y, (n,))], [columns]))
     else:
         u = w.constant(REDUCTIONS[i.name].reduce, "reduce_")
         axis: Any = axes[0] if len(axes) == 1 else axes if len(axes) != len(shape) else None
@@ -182,6 +187,11 @@ def matmul(w: Writer, i: Instruction) -> bool:
     out = w.specs[i.outs[0]]
     if w.specs[i.args[0]].dtype != w.specs[i.args[1]].dtype or out.dtype not in FLOATING or 0 in (*a.sample.shape, *b.sample.shape):
         return False
+    if a.sample.ndim == b.sample.ndim == 1 and out.dtype in ("float32", "float64"):
+        w.constants.setdefault("dot", np.dot)
+        w.scalars[i.outs[0]] = f"s{i.outs[0]}"
+        w.lines.append(Line(f"s{i.outs[0]} = float(dot({{0}}, {{1}}))", [], [a, b]))
+        return True
     y = w.storage(i.outs[0])
     if b.sample.ndim == 2 and a.sample.ndim >= 2 and (a.sample.ndim == 2 or a.sample.flags.c_contiguous):
         k, m = b.sample.shape

@@ -1,4 +1,4 @@
-"""0-d arithmetic on Python floats, with the results that arrays have: no exception for 1/0, log 0 or an overflow."""
+"""0-d arithmetic on Python numbers, with the results that arrays have: no exception for 1/0, log 0 or an overflow; integers go round."""
 
 from __future__ import annotations
 
@@ -47,3 +47,5 @@ FUNCTIONS = {
     "add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "negative": "-{}", "divide": "divide({}, {})", "astype": "float({})",
     "maximum": "maximum({}, {})", "minimum": "minimum({}, {})", **{name: f"{name}({{}})" for name in ("exp", "expm1", "log", "sqrt", "cos", "sin")},
 }  # fmt: skip
+WHOLE = ("add", "subtract", "multiply", "negative")  # what integers have
+WRAPPED = {f"int{bits}": f"({{}} + {1 << bits - 1} & {(1 << bits) - 1}) - {1 << bits - 1}" for bits in (32, 64)}

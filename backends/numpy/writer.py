@@ -182,28 +182,35 @@ class Writer:
             self.called(i)
 
     def scalar(self, i: Instruction) -> bool:
-        """0-d arithmetic as Python floats, which a NumPy call costs tens of; rounded where an array or a result takes it."""
+        """0-d arithmetic as Python numbers, which a NumPy call costs tens of; rounded where an array or a result takes it."""
         out = self.specs[i.outs[0]]
-        if len(i.outs) > 1 or out.shape != () or out.dtype not in ("float32", "float64") or i.name not in scalars.FUNCTIONS:
+        read = {self.specs[x].dtype for x in i.reads}
+        if len(i.outs) > 1 or out.shape != () or any(self.specs[x].shape != () for x in i.reads):
             return False
-        if i.name == "astype" and (self.specs[i.args[0]].dtype, out.dtype) == ("float32", "float64"):
+        whole = out.dtype in scalars.WRAPPED and i.name in scalars.WHOLE and read <= {out.dtype} and all(type(x) in (int, Ref) for x in i.args)
+        if whole:
+            kind: type = int
+            code = scalars.WRAPPED[out.dtype].format(scalars.FUNCTIONS[i.name])
+        elif out.dtype in ("float32", "float64") and i.name in scalars.FUNCTIONS and read <= {"float32", "float64", "int32", "int64"}:
+            kind, code = float, scalars.FUNCTIONS[i.name]
+        else:
+            return False
+        if i.name == "astype" and (*read, out.dtype) == ("float32", "float64"):
             return False  # here the rounding shows
-        if any(type(x) is Ref and (self.specs[x].shape != () or self.specs[x].dtype not in ("float32", "float64", "int32", "int64")) for x in i.args):
-            return False
 
         def number(x: Any) -> str:
             if type(x) is not Ref or x in self.numbers:
-                return self.constant(float(self.numbers[x] if type(x) is Ref else x), "n")
+                return self.constant(kind(self.numbers[x] if type(x) is Ref else x), "n")
             if x not in self.scalars:
                 v = self.values[x]
                 self.scalars[x] = f"s{x}"
                 self.lines.append(Line(f"s{x} = {{0}}.item()", [], [v]))
             return self.scalars[x]
 
-        code = scalars.FUNCTIONS[i.name].format(*map(number, i.args))
+        arguments = [number(x) for x in i.args]
         self.constants.update(scalars.SAFE)
         name = self.scalars[i.outs[0]] = f"s{i.outs[0]}"
-        self.lines.append(Line(f"{name} = {code}", [], []))
+        self.lines.append(Line(f"{name} = {code.format(*arguments)}", [], []))
         return True
 
     def called(self, i: Instruction) -> None:
