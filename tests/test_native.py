@@ -709,6 +709,28 @@ def test_programs_may_be_dropped_while_workers_wait():
         assert (jit(lambda x: np.exp(x) * 2.0, lowering="native")(x) > 5).all()
 
 
+@pytest.mark.parametrize("width", [8, 96])  # of small products, and of products that two threads share
+def test_planning_takes_calls_in_proportion_to_the_program(width):
+    def calls(depth):
+        def chain(x, ws):
+            for w in ws:
+                x = np.tanh(x @ w)
+            return x, [w - 0.1 * w * w for w in ws]
+
+        one = np.zeros((width, width), "f")
+        program = jit(chain, lowering="replay").trace(one, [one] * depth)
+        count = itertools.count()
+        sys.setprofile(lambda *event: next(count))
+        try:
+            NativeRun(program, blas(), count=2)
+        finally:
+            sys.setprofile(None)
+        return next(count)
+
+    calls(4)  # compiles
+    assert calls(32) < 5.5 * calls(8)
+
+
 # the cache
 
 

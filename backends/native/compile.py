@@ -147,6 +147,7 @@ class Folder:
 
     def __init__(self, descriptor: int | None, reason: str = ""):
         self.descriptor, self.reason = descriptor, reason
+        self.files: int | None = None  # in it, where they were counted
 
     @classmethod
     def open(cls) -> Folder:
@@ -203,8 +204,9 @@ class Folder:
                 pass
 
     def prune(self) -> None:
-        names = os.listdir(self.descriptor)
-        if len(names) > ENTRIES:
+        self.files = len(os.listdir(self.descriptor)) if self.files is None else self.files + 1
+        if self.files > ENTRIES:
+            names, self.files = os.listdir(self.descriptor), None
             age = {name: os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_mtime for name in names}
             for name in sorted(names, key=age.__getitem__)[: len(names) // 2]:
                 os.unlink(name, dir_fd=self.descriptor)

@@ -81,7 +81,7 @@ class Plan:
         self.program, self.blas, self.threads, self.worth = program, blas, threads, worth
         self.grouping = Grouping(program, RULES)
         self.phases: list[list[list[Entry]]] = [[[] for _ in range(threads)]]
-        self.since: list[list[Box]] = [[] for _ in range(threads)]  # what each thread has touched since the last barrier
+        self.since: dict[Any, list[list[Box]]] = {}  # home → what each thread has touched there since the last barrier
         self.arena, self.scratch = 0, [0] * threads
         self.flagged = False
         self.homes: dict[int, Home] = {}
@@ -264,18 +264,17 @@ class Plan:
 
     def schedule(self, parts: list[list[Entry]]) -> None:
         """Append what each thread does, after a barrier where one would meet what another has written, or write what it has read."""
-        for t, entries in enumerate(parts):
-            boxes = [box for entry in entries for box in entry.boxes]
-            if any(box.meets(other) for u, others in enumerate(self.since) if u != t for other in others for box in boxes):
-                self.barrier()
-                break
+        boxes = [(t, box) for t, entries in enumerate(parts) for entry in entries for box in entry.boxes]
+        if any(box.meets(other) for t, box in boxes for u, others in enumerate(self.since.get(box.home, ())) if u != t for other in others):
+            self.barrier()
         for t, entries in enumerate(parts):
             self.phases[-1][t] += entries
-            self.since[t] += [box for entry in entries for box in entry.boxes]
+        for t, box in boxes:
+            self.since.setdefault(box.home, [[] for _ in range(self.threads)])[t].append(box)
 
     def barrier(self) -> None:
         self.phases.append([[] for _ in range(self.threads)])
-        self.since = [[] for _ in range(self.threads)]
+        self.since = {}
 
     def alone(self, entries: list[Entry]) -> list[list[Entry]]:
         return [entries, *([] for _ in range(self.threads - 1))]

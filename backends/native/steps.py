@@ -45,6 +45,7 @@ class Group:
     inside: dict[int, tuple[int, Axes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # of each use among the uses, of each node among the nodes
         self.numbers: dict[Any, int] = {**{use: k for k, use in enumerate(self.uses)}, **{node: k for k, node in enumerate(self.nodes)}}
 
     @property
