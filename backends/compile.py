@@ -92,7 +92,7 @@ class Jitted:
         if (both := self.donate.places & self.static.places) or self.donate.names & self.static.names:
             raise ValueError(f"jit: argument {min(both, default='')} is donated and static; an array is donated, a static argument is none")
         self.traces = 0
-        self._quick: Callable[..., Any] | None = None  # what did the last call, for arguments like those
+        self._quick: Callable[..., Any] = _unknown  # what did the last call, for arguments like those
         self._compiled: OrderedDict[Any, Compiled] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -136,10 +136,8 @@ class Jitted:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         quick = self._quick
-        if quick is not None and not kwargs:
-            result = quick(*args)
-            if result is not NotImplemented:
-                return result
+        if not kwargs and (result := quick(*args)) is not NotImplemented:
+            return result
         found, leaves = self._find(args, kwargs)
         if found is None:  # no arrays, or traced ones: then another trace is under way, and this function is a part of it
             return self.f(*args, **kwargs)
@@ -423,6 +421,11 @@ def _call(made: Compiled, args: tuple[Any, ...], static: frozenset[int]) -> Call
     exec("\n".join(source), scope)
     call: Callable[..., Any] = scope.pop("call")
     return call
+
+
+def _unknown(*args: Any) -> Any:
+    """What knows no arguments yet."""
+    return NotImplemented
 
 
 _BY_NAME = object()  # in a key: the next argument came by name
