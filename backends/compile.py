@@ -411,7 +411,13 @@ def _call(made: Compiled, args: tuple[Any, ...], static: frozenset[int]) -> Call
 
     def same(x: Any, v: str) -> None:
         """Other objects must be the very same; equal ones are looked at again by `_flatten`."""
-        check(f"type({v}) is {type(x).__name__} and {v} == {held(x)}" if type(x) in (str, int, bool) else f"{v} is {held(x)}")
+        if type(x) is tuple:
+            check(f"type({v}) is tuple")
+            for part, value in zip(x, unpacked(len(x), "v", v), strict=True):
+                same(part, value)
+        else:
+            plain = type(x) in (str, int, bool) or (type(x) is float and x)  # 0.0 is not −0.0
+            check(f"type({v}) is {type(x).__name__} and {v} == {held(x)}" if plain else f"{v} is {held(x)}")
 
     for i, (x, v) in enumerate(zip(args, unpacked(len(args), "v", "args"), strict=True)):
         (same if i in static else walk)(x, v)

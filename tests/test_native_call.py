@@ -1,6 +1,8 @@
 """A call in machine code does what Python does: the same results and errors, references counted, nothing leaked, nothing given out that somebody holds."""
 
 import gc
+import os
+import subprocess
 import sys
 import threading
 import tracemalloc
@@ -20,6 +22,7 @@ if unavailable():
 if not getattr(sys, "_is_gil_enabled", lambda: True)():
     pytest.skip("without the GIL Python does the calls", allow_module_level=True)
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 Pair = namedtuple("Pair", "a b")
 
 
@@ -165,6 +168,31 @@ def test_numbers_of_any_size():
     for r in (0.0, -0.0, 1e308, float("inf")):
         assert str(g(X, r)[1]) == str(r * 2.0)
     assert str(g(X, float("nan"))[1]) == "nan"
+
+
+def test_constants_need_be_equal_not_the_same():
+    f = native(lambda x, s, how: x * s[0] + (how[1] if how[0] == "plus" else 0.0), static=("s", "how"))
+    seen = []
+    for _ in range(4):
+        same(f(X, (float("2.5"), 1000 + 1), ("".join(["pl", "us"]), 1.5)), X * 2.5 + 1.5)
+        seen.append(f._quick)
+    assert seen[0] is seen[-1] and in_machine_code(f)
+    same(f(X, (2.5, 1001), ("plus", 2.5)), X * 2.5 + 2.5)
+    same(f(X, (2.5, 1001), ("minus", 1.5)), X * 2.5)
+    g = native(lambda x, zero: x * (-1.0 if str(zero)[0] == "-" else 1.0), static="zero")
+    for zero in (0.0, -0.0, 0.0, 0, False):
+        same(g(X, zero), -X if str(zero)[0] == "-" else X)
+
+
+def test_indices_out_of_range_raise():
+    f = native(lambda x, i: {"y": np.take(x, i, axis=0)})
+    for _ in range(3):
+        same(f(X, np.array([1, -1])), {"y": X[[1, -1]]})
+    for wrong in (2, -3):
+        with pytest.raises(IndexError, match="out of range"):
+            f(X, np.array([0, wrong]))
+        same(f(X, np.array([0, 1])), {"y": X})
+    assert in_machine_code(f)
 
 
 STEP = lambda p, s, x: ({"w": p["w"] - x, "b": [p["b"][0] + 1.0]}, {"t": s["t"] + 1, "rate": s["rate"], "none": None}, x.sum())  # noqa: E731
@@ -399,3 +427,44 @@ def test_an_error_of_memory_is_raised_and_leaves_all_as_it_was():
     assert failed >= 6
     same(f(d, 1e9), ({"y": np.full(3, 2.0), "z": [np.float64(3.0), (np.full(3, 2.0),)]}, 2e9))
     assert (step(p, s, x)[0]["w"] < 0).all()
+
+
+INTERRUPTED = """
+import os, random, signal, sys, threading
+import numpy as np
+from backends import jit
+
+n, x = int(sys.argv[1]), np.linspace(-1.0, 1.0, 50)
+def f(p, x):
+    w = np.tanh(p["w"] @ p["v"] * (1.0 / n) + x[:1]) + p["w"] * 0.5
+    return {"w": w, "v": p["v"] * 0.999 + w.T * 1e-3, "t": p["t"] + 1}, x * 2.0
+def start():
+    return {"w": np.eye(n), "v": np.ones((n, n)), "t": np.asarray(0)}
+step, again = (jit(f, donate=0, lowering="native") for _ in range(2))
+p, q, seen = start(), start(), 0
+p, _ = step(p, x)
+while seen < int(sys.argv[2]):
+    timer = threading.Timer(random.uniform(0.001, 0.02), os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        timer.start()
+        while True:
+            p, doubled = step(p, x)
+    except KeyboardInterrupt:
+        seen += 1
+    for _ in range(2):  # as it was left; and after another step
+        while q["t"] < p["t"]:
+            q, _ = again(q, x)
+        assert q["t"] == p["t"] and all((p[name] == q[name]).all() for name in p), "the step was torn"
+        p, doubled = step(p, x)
+        assert (doubled == x * 2.0).all()
+assert step.traces == 1
+print("whole", step.explain())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "kill") or os.name != "posix", reason="this system has no SIGINT to send")
+@pytest.mark.parametrize("n", [4, 300])  # one call of machine code; a program of several threads
+def test_an_interrupt_waits_for_the_end_of_the_step(n):
+    """Ctrl-C while a program runs: donated arrays are whole, and further steps are those of a run that was not interrupted."""
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED, str(n), "12"], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0 and done.stdout.startswith("whole native"), done.stdout + done.stderr

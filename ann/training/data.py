@@ -149,16 +149,15 @@ def length(x: Tree, name: str) -> int:
     return int(sizes.pop()) if sizes else 0
 
 
-def take(x: Tree, index: Array, order: Any) -> Tree:
-    """The rows of this index, of every array; `order` is the index on the host, for what is on the disk."""
-    if any(isinstance(a, OnDisk) for a in tree.leaves(x)):
-        return tree.map(lambda a: a.take(order) if isinstance(a, OnDisk) else namespace(a).take(a, index, axis=0), x)
-    return _take(x, index)
-
-
 @backends.jit
-def _take(x: Tree, index: Array) -> Tree:
+def take(x: Tree, index: Array) -> Tree:
+    """The rows of this index, of every array."""
     return tree.map(lambda a: namespace(a).take(a, index, axis=0), x)
+
+
+def take_from_disk(x: Tree, index: Array, order: Any) -> Tree:
+    """The same where some are on the disk; `order` is the index on the host."""
+    return tree.map(lambda a: a.take(order) if isinstance(a, OnDisk) else namespace(a).take(a, index, axis=0), x)
 
 
 def rows(x: Tree, start: int, stop: int) -> Tree:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -23,7 +22,7 @@ class Logs(Mapping[str, float]):
     """The losses and metrics after a batch (but those of the whole epoch), read from the device when they are first asked for."""
 
     def __init__(self, loop: Loop):
-        self.loop, self.tally = loop, copy.copy(loop.tally)
+        self.loop, self.tally = loop, loop.tally.copy()
         self.values_read: dict[str, float] | None = None
 
     def __getitem__(self, name: str) -> float:
@@ -155,7 +154,7 @@ class Loop:
         if state["batch"] and state["source"] != self.source.kind:
             raise ValueError(f"fit: the epoch that is to be resumed was begun with {state['source']}; now it is {self.source.kind}")
         self.epoch, self.batch, self.model.stop_training = state["epoch"], state["batch"], state["stopped"]
-        self.tally.sums, self.tally.kept = state["sums"], state["kept"]
+        self.tally = Tally(self.model._task, state["sums"], state["kept"])
 
     def tell(self, event: str, *args: Any) -> None:
         for callback in self.callbacks:

@@ -41,11 +41,14 @@ class Rows:
     def _batches(self, stream: Stream | None, first: int) -> Generator[list[Tree], None, None]:
         order = stream.permutation(self.rows) if self.shuffle and stream is not None else None
         index: Any = None if order is None else data.permuted_index(self.be, order)
+        parts = list(self.parts)
         for start, stop in list(data.batches(self.rows, self.batch_size))[first:]:
             if order is None:
-                yield [data.rows(part, start, stop) for part in self.parts]
+                yield [data.rows(part, start, stop) for part in parts]
+            elif self.on_disk:
+                yield data.take_from_disk(parts, index[start:stop], order[start:stop])
             else:
-                yield data.take(list(self.parts), index[start:stop], order[start:stop])
+                yield data.take(parts, index[start:stop])
 
 
 class Batches:

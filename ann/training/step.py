@@ -9,7 +9,9 @@ epoch adds them up on the device (`Tally`) and reads them once: a mean of batch 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import functools
+import operator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,16 +83,32 @@ class Task:
 class Tally:
     """What the batches of an epoch add up to: sums on the device, numbers of NumPy in double precision; reading `values` waits for it."""
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task, sums: dict[str, Any] | None = None, kept: Iterable[dict[str, Any]] = ()):
         self.task = task
-        self.sums: dict[str, Any] | None = None
-        self.kept: list[dict[str, Any]] = []
+        self.added = sums
+        self.waiting: list[dict[str, Any]] = []  # sums of batches, to be added to these: a hundred at once cost a third
+        self.kept = list(kept)
 
     def add(self, terms: dict[str, Any]) -> None:
-        came = [number(x) for x in tree.leaves(terms["sums"])]
-        self.sums = tree.fill(terms["sums"], came if self.sums is None else [a + b for a, b in zip(tree.leaves(self.sums), came, strict=True)])
+        self.waiting.append(terms["sums"])
         if terms["kept"]:
             self.kept.append(terms["kept"])
+        if len(self.waiting) == 128:
+            self.added, self.waiting = self.sums, []
+
+    @property
+    def sums(self) -> dict[str, Any] | None:
+        """Those of all batches so far, added in their order."""
+        if not self.waiting:
+            return self.added
+        batches = [*([] if self.added is None else [self.added]), *self.waiting]
+        flat = tree.leaves(batches)
+        columns = [flat[k :: len(flat) // len(batches)] for k in range(len(flat) // len(batches))]
+        return tree.fill(self.waiting[0], [functools.reduce(operator.add, map(number, column)) for column in columns])  # type: ignore[no-any-return]
+
+    def copy(self) -> Tally:
+        """As it stands."""
+        return Tally(self.task, self.sums, self.kept)
 
     def values(self, whole: bool = True) -> dict[str, float]:
         """{"loss": …, "digit_loss": …, "digit_accuracy": …} as Python floats; whole=False leaves out metrics of the whole epoch."""
@@ -116,9 +134,9 @@ class Tally:
         return ["loss", *(joined(name, "loss") for name in task.losses if name), *listed]
 
 
-def number(x: Array) -> Any:
-    """A 0-d NumPy array as a Python float, which costs no wait and adds in double precision; other arrays as they are."""
-    return float(x) if x.shape == () and library_of(x).name == "numpy" else x
+def number(x: Any) -> Any:
+    """A 0-d NumPy array as a Python float, which costs no wait and adds in double precision; other arrays and floats as they are."""
+    return x if type(x) is float else float(x) if x.shape == () and library_of(x).name == "numpy" else x
 
 
 def _python(value: Any) -> Any:

@@ -15,7 +15,7 @@ import ctypes
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,25 +26,32 @@ from backends.native.workers import DONE, Run, Words
 
 Tree = Any
 
-# what a row does, to register A. Where it fails, the row at JUMP is next
-ARGS, TUPLE, LIST, DICT = range(4)  # the COUNT items of the arguments, or of a container of class B that has at most LIMIT references, go as TABLE says
-ARRAY, SAME, INT, FLOAT = range(4, 8)  # is an array of COUNT dimensions, TABLE; is B, or (COUNT) equals it; is of class B: its value goes to TABLE
-SPARE, EMPTY, RUN = range(8, 11)  # the elder generation; a new array of dtype B and COUNT dimensions, TABLE; the program: code B, words TABLE
-SCALAR, FROM_INT, FROM_FLOAT = range(11, 14)  # what array B holds, as a scalar of NumPy of dtype TABLE, or as a number
-NEW_TUPLE, NEW_LIST, NEW_DICT = range(14, 17)  # of COUNT items, as TABLE says
-KEEP, RETURN, UNKNOWN, ERROR, OPERATIONS = range(17, 22)  # A as the younger generation; the result: A; NotImplemented; none, but an exception
+# words of a row: what it does, to which register A, with what; where it fails, the row at JUMP is next, else the one that follows
 OP, A, B, COUNT, TABLE, LIMIT, JUMP = range(7)
 ROW_WORDS = 8  # a cache line
-# words of a call: where its rows and registers are, a list of the two generations and which is the younger; COUNT_OWNED registers, which hold references of
-# their own until the call ends
+# looking: A is …
+ARGS, TUPLE, LIST, DICT = range(4)  # the arguments, or of class B with at most LIMIT references; its COUNT items go as TABLE says
+ARRAY, SAME, INT, FLOAT = range(4, 8)  # an array of COUNT dimensions, TABLE; B, or (COUNT) equal to it; of class B, and its value goes to TABLE
+# running
+SPARE, EMPTY = 8, 9  # A: the elder generation; a new array of dtype B and COUNT dimensions, TABLE
+RUN, CHECK = 10, 11  # the program of code B and words TABLE; IndexError if there is a byte at TABLE
+# making: A is …
+SCALAR, FROM_INT, FROM_FLOAT = 12, 13, 14  # what array B holds, as a scalar of NumPy of dtype TABLE, or as a number
+NEW_TUPLE, NEW_LIST, NEW_DICT = 15, 16, 17  # of COUNT items, as TABLE says
+KEEP = 18  # henceforth the younger generation
+RETURN, UNKNOWN, ERROR, OPERATIONS = 19, 20, 21, 22  # the result; the result is NotImplemented, or an exception
+
+# words of a call: where its rows and registers are; the list of the two generations, and which is the younger; the COUNT_OWNED registers that hold
+# references of their own until the call ends; then the addresses of functions and objects of Python and NumPy
 ROWS, REGISTERS, GENERATIONS, TURN, OWNED, COUNT_OWNED, FIRST = range(7)
-# functions and objects of Python and NumPy, whose addresses follow
-FUNCTIONS = ["Py_IncRef", "Py_DecRef", "PyDict_Next", "PyObject_RichCompareBool", "PyLong_AsLongLongAndOverflow", "PyFloat_AsDouble", "PyLong_FromLongLong"]
-FUNCTIONS += ["PyFloat_FromDouble", "PyTuple_New", "PyTuple_SetItem", "PyList_New", "PyList_SetItem", "PyDict_New", "PyDict_SetItem", "PyGC_Disable", "PyGC_Enable"]
-OTHERS = ["array", "none", "unknown", "new", "scalar"]
+FUNCTIONS = """
+    Py_IncRef Py_DecRef PyDict_Next PyObject_RichCompareBool PyLong_AsLongLongAndOverflow PyFloat_AsDouble PyLong_FromLongLong PyFloat_FromDouble
+    PyTuple_New PyTuple_SetItem PyList_New PyList_SetItem PyDict_New PyDict_SetItem PyGC_Disable PyGC_Enable PyErr_SetString
+""".split()
+PLACES = {name: FIRST + i for i, name in enumerate([*FUNCTIONS, "array", "none", "unknown", "new", "scalar", "error", "message"])}
 NEW, FROM_SCALAR = 94, 60  # where NumPy's interface has PyArray_NewFromDescr and PyArray_Scalar
-PLACES = {name: FIRST + i for i, name in enumerate([*FUNCTIONS, *OTHERS])}
 ANY = (1 << 31) - 1
+OUT_OF_RANGE = "an index of take, take_along_axis or scatter_add is out of range; what was donated has been written to"
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ class Call:
             return f.load(f.pointer(x), own - 1, "int64").eq(kind)
 
         def equal(x: Value, y: Value) -> Value:
-            """Of one class, str, int or bool, and equal."""
+            """The very same; or of one class, for which keys and constants are str, int, bool, float, and equal."""
             same = Variable(f, "bool")
             same.set(x.eq(y))
             with f.when(~same.get() & is_a(x, f.load(f.pointer(y), own - 1, "int64"))):
@@ -167,6 +174,11 @@ class Call:
                     said = f.call(f.pointer(b).text, [table, as_list], "int64")
                     need(said.eq(f.load(words, PLACES["none"], "int64")))
                     api("Py_DecRef", f.pointer(said), gives=None)
+                with case(CHECK):
+                    need(f.load(table, 0, "uint8").eq(0))
+                    with f.when(~good.get()):
+                        f.store(table, 0, f.constant(0, "uint8"))
+                        api("PyErr_SetString", *(f.pointer(f.load(words, PLACES[part], "int64")) for part in ("error", "message")), gives=None)
                 with case(SCALAR):
                     array = f.pointer(f.load(registers, b, "int64"))
                     made(api("scalar", f.pointer(f.load(array, own, "int64")), table, array))
@@ -307,25 +319,36 @@ class Rows:
 
 
 _methods: list[Any] = []  # live as long as the process
+_message = ctypes.create_string_buffer(OUT_OF_RANGE.encode())
 
 
-def bind(run: Any, args: tuple[Any, ...], static: frozenset[int], donate: frozenset[int], tree: Tree, weak: frozenset[int], scalars: frozenset[int]) -> Any:
+class Runnable(NamedTuple):
+    """A program to be run, as NativeRun has planned it, by code that no other thread of Python can come into."""
+
+    step: Any  # what workers.entry gave
+    dtypes: list[Any]  # of the arrays that it takes
+    captured: tuple[Any, ...]  # the last of these
+    fresh: list[tuple[tuple[int, ...], Any]]  # shapes and dtypes of arrays to be made, that come after them
+    results: Any  # list of pairs: for each output its place among all these, or what it is
+    flag: Any  # an array of the byte that is set where an index is out of range, if there may be one
+
+
+def bind(run: Runnable, args: tuple[Any, ...], static: frozenset[int], donate: frozenset[int], tree: Tree, weak: frozenset[int], scalars: frozenset[int]) -> Any:
     """call(*args) for arguments like these, of which some are static and some donated; None where Python must do it.
 
-    run: the program, as NativeRun has it, whose step no other thread can come between; tree: the result's, with the numbers of outputs as leaves,
-    of which `weak` are Python numbers and `scalars` NumPy's.
+    tree: the result's, with the numbers of outputs as leaves, of which `weak` are Python numbers and `scalars` NumPy's.
     """
-    captured, inputs = run.program.captured, len(run.dtypes)
+    captured, inputs = run.captured, len(run.dtypes)
     slots = iter(range(inputs - len(captured)))  # of the arguments' arrays
     dtypes = [*run.dtypes, *(dtype for _, dtype in run.fresh)]
     rows = Rows(len(dtypes))
-    rows.kept += [run.step, tree, dtypes]
+    rows.kept += [run, tree, dtypes]
     numbers: set[int] = set()  # places of arrays that hold the numbers among the arguments
     given: set[int] = set()  # places of what is donated
 
     def same(x: Any) -> int:
         own = rows.register()
-        rows.add("unknown", SAME, own, rows.object(x), count=int(type(x) in (str, int, bool)))
+        rows.add("unknown", SAME, own, rows.object(x), count=int(type(x) in (str, int, bool) or (type(x) is float and bool(x))))  # 0.0 is not −0.0
         return own
 
     def number(x: float) -> int:
@@ -372,7 +395,8 @@ def bind(run: Any, args: tuple[Any, ...], static: frozenset[int], donate: frozen
         """Whether a container has only donated arrays, and constants."""
         if isinstance(x, dict | list | tuple):
             return type(x) in (dict, list, tuple) and x != () and all(map(held, parts(x)))
-        return x is None or run.places[x] is None or (run.places[x] in given and x not in scalars)
+        place = None if x is None else run.results[x][0]
+        return place is None or (place in given and x not in scalars)
 
     def again(x: Tree) -> list[Tree]:
         """The containers in a tree to be given out again: the greatest that are held."""
@@ -386,6 +410,8 @@ def bind(run: Any, args: tuple[Any, ...], static: frozenset[int], donate: frozen
             if place in rows.owned:
                 rows.add("error", EMPTY, place, id(dtype), len(shape), rows.words(shape))
         rows.add("unknown", RUN, 0, code, 0, id(run.step.__self__))
+        if run.flag is not None:
+            rows.add("error", CHECK, table=address(run.flag))
         if anew:
             there = {id(x): rows.make(x, output, {}) for x in anew}
             younger = rows.register(owned=True)
@@ -396,10 +422,11 @@ def bind(run: Any, args: tuple[Any, ...], static: frozenset[int], donate: frozen
     (code,) = compiler.addresses([Run(object.__basicsize__)])
     try:
         start = rows.add("unknown", ARGS)
-        looked = [same(x) if i in static else rows.look(x, "unknown", ANY, functools.partial(argument, donated=i in donate)) for i, x in enumerate(args)]
+        leaves = [same if i in static else functools.partial(argument, donated=i in donate) for i in range(len(args))]
+        looked = [rows.look(x, "unknown", ANY, leaf) for x, leaf in zip(args, leaves, strict=True)]
         start[COUNT:LIMIT] = rows.items((), looked)
         rows.registers[inputs - len(captured) : inputs] = map(rows.object, captured)
-        arrays = {run.places[x] for x in trees.leaves(tree) if x not in weak and x not in scalars}
+        arrays = {run.results[x][0] for x in trees.leaves(tree) if x not in weak and x not in scalars}
         for place, (shape, dtype) in enumerate(run.fresh, inputs):
             if place in arrays:
                 rows.owned.append(place)
@@ -439,4 +466,4 @@ def outside() -> list[int]:
     capsule = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", api))
     numpys = capsule(np._core._multiarray_umath._ARRAY_API, None) or 0  # type: ignore[attr-defined]
     functions = [ctypes.cast(getattr(api, name), ctypes.c_void_p).value or 0 for name in FUNCTIONS]
-    return [*functions, id(np.ndarray), id(DONE), id(NotImplemented), *(ctypes.c_int64.from_address(numpys + 8 * i).value for i in (NEW, FROM_SCALAR))]
+    return [*functions, id(np.ndarray), id(DONE), id(NotImplemented), *(ctypes.c_int64.from_address(numpys + 8 * i).value for i in (NEW, FROM_SCALAR)), id(IndexError), ctypes.addressof(_message)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -95,8 +94,11 @@ class NativeRun:
         self.fresh = [(plan.grouping.shapes[r], np.dtype(plan.grouping.dtypes[r])) for r in plan.fresh]
         self.results = plan.results  # for each output its place among the arrays, or what it is
         self.places = [place for place, _ in self.results]
-        self.together = functools.partial(pool.run, self.step)  # both, for another thread may plan anew at any time
-        self.unlocked = self.brief and self.threads == 1 and getattr(sys, "_is_gil_enabled", lambda: True)() and self.flag is None
+        atomic = self.brief and self.threads == 1 and getattr(sys, "_is_gil_enabled", lambda: True)()  # no other Python thread can come between
+        # what is called: each one object, for another thread may plan anew at any time
+        self.together = self.step if atomic else functools.partial(pool.run, self.step)
+        runnable = call.Runnable(self.step, self.dtypes, self.program.captured, self.fresh, self.results, self.flag)
+        self.bind = functools.partial(call.bind, runnable) if atomic else None  # see Compiled.bind
 
     def __call__(self, arrays: list[Any]) -> list[Any]:
         called = self.work(arrays)
@@ -107,8 +109,6 @@ class NativeRun:
         called = [*arrays, *self.program.captured]
         for shape, dtype in self.fresh:
             called.append(np.empty(shape, dtype))
-        if self.unlocked and self.step(called) is workers.DONE:  # no other thread can have come between
-            return called
         while (says := self.together(called)) is not workers.DONE:
             if says == workers.UNFIT:
                 called = self.admitted(called)
@@ -116,14 +116,8 @@ class NativeRun:
                 self.prepare()
         if self.flag is not None and self.flag[0]:
             self.flag[0] = 0
-            raise IndexError("an index of take, take_along_axis or scatter_add is out of range; what was donated has been written to")
+            raise IndexError(call.OUT_OF_RANGE)
         return called
-
-    def bind(
-        self, args: tuple[Any, ...], static: frozenset[int], donate: frozenset[int], tree: Any, weak: frozenset[int], scalars: frozenset[int]
-    ) -> Callable[..., Any] | None:
-        """A function that takes arguments like these and does all that a call is; None where Python must do it. See call.py."""
-        return call.bind(self, args, static, donate, tree, weak, scalars) if self.unlocked else None
 
     def admitted(self, objects: list[Any]) -> list[Any]:
         """The arrays as the slots want them: copies of those that are not plain, in C order, or that overlap a donated one."""
@@ -157,8 +151,11 @@ def _copy(x: Any, dtype: Any) -> Any:
 
 
 def arrays_are_known() -> bool:
-    """Whether arrays keep their data, dtype and flags where Run looks for them."""
-    x = np.zeros(3, np.float32)
+    """Whether arrays keep their data, dtype, flags and shape where Run and Call look for them."""
+    x = np.zeros((3, 1), np.float32)
     head = id(x) + object.__basicsize__
-    words = [ctypes.c_int64.from_address(head + 8 * k).value for k in (-1, 0, 5)]
-    return words == [id(np.ndarray), _address(x), id(x.dtype)] and ctypes.c_int32.from_address(head + 48).value == x.flags.num
+    kind, data, shape, dtype = (ctypes.c_int64.from_address(head + 8 * k).value for k in (-1, 0, 2, 5))
+    dimensions, flags = (ctypes.c_int32.from_address(head + k).value for k in (8, 48))
+    if (kind, data, dtype, dimensions, flags) != (id(np.ndarray), _address(x), id(x.dtype), x.ndim, x.flags.num):
+        return False
+    return ctypes.c_int64.from_address(shape).value == 3
