@@ -406,14 +406,25 @@ def test_a_program_reads_like_mathematics():
 def test_a_page_is_no_wider_than_a_terminal_and_names_a_region_where_it_begins():
     layers = [ann.Conv2D(3, 3, padding="same", activation="relu"), ann.MaxPooling2D(), ann.Flatten(), ann.Dropout(0.2), ann.Dense(5, "softmax")]
     model = ann.Model([ann.Input((8, 8, 1)), *layers], seed=0)
-    lines = str(model.program(4)).splitlines()
+    program = model.program(4)
+    lines = str(program).splitlines()
     assert max(map(len, lines)) <= 120 and lines[0].split() == ["params/conv2d/kernel", "float32", "(3,", "3,", "1,", "3)"]
     body = lines[lines.index("") + 1 :]
-    assert [line.split()[-1] for line in body if line.endswith(("conv", "relu", "max_pool", "linear", "softmax"))] == ["conv", "relu", "max_pool", "linear", "softmax"]
+    regions = [line.rpartition("  ")[2] for line in body if line and line[-1] not in ")│"]
+    assert regions == ["conv2d › conv", "conv2d › relu", "max_pooling2d › max_pool", "flatten", "dense › linear", "dense › softmax", f"→ v{program.outputs[0]:d}"]
     assert len({line.index("float32") for line in body if "float32" in line}) == 1, "one column"
     names = [f"a_parameter_of_a_name_that_is_rather_long_{k}" for k in range(8)]
     program = jit(lambda p: ann.namespace(*p.values()).concat([p[name] for name in names])).trace(dict.fromkeys(names, np.ones(3)))
     assert max(map(len, str(program).splitlines())) <= 120
+
+
+def test_a_pullback_belongs_to_the_layer_of_its_value():
+    model = ann.Model([ann.Input(4), ann.Dense(3, "relu"), ann.Dense(2)], seed=0)
+    f = lambda p, x: ann.namespace(x).sum(ann.relu(model.net.apply(p, x)))
+    text = str(jit(ann.value_and_grad(f)).trace(model.params, np.ones((5, 4), "float32")))
+    for name in ("dense › linear", "dense › relu", "dense_1 › linear"):
+        assert f"  {name}\n" in text and f"  {name}′\n" in text
+    assert "  relu\n" in text and "  relu′\n" in text  # outside of all layers
 
 
 def test_a_program_draws_itself(tmp_path):

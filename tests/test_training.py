@@ -238,7 +238,7 @@ def test_an_error_in_a_step_takes_back_no_more_than_it_must(kind, monkeypatch):
     assert len(kept) == 2
     notes = " ".join(getattr(caught.value, "__notes__", ()))
     tree.map(np.testing.assert_array_equal, m.params, start if kind == "native" else kept[-1])
-    assert ("the parameters are those of step 1, as at the last reading; 2 steps are lost" in notes) == (kind == "native")
+    assert ("the parameters are those after step 1, as at the last reading, not after step 3" in notes) == (kind == "native")
     now = m.params
     with pytest.raises(IndexError) as caught:
         m.train_on_batch(x[16:24], y[16:24])

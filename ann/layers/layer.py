@@ -23,7 +23,7 @@ from ann import constraints, initializers, regularizers
 from ann.autodiff import stop_gradient
 from ann.names import snake_case
 from backends import namespace, tree
-from backends.program import Spec, shape_of
+from backends.program import Spec, calls, shape_of
 from backends.program.abstract import Abstract
 from backends.program.calls import Made, Origin
 from backends.stream import Stream
@@ -264,7 +264,10 @@ class Context:
     def call(self, x: Any) -> Any:
         """The layer's output for x. What it raises says in a note in which layer, the innermost, and for what x."""
         try:
-            return self._layer.call(x, self)
+            if not calls.active:
+                return self._layer.call(x, self)
+            with calls.region(self.path, calls.new_region(), "layer", {}):
+                return self._layer.call(x, self)
         except Exception as error:
             if not any(note.startswith("in the layer ") for note in getattr(error, "__notes__", ())):
                 error.add_note(f"in the layer {self._who}, where x is {_describe(x)}")

@@ -79,7 +79,7 @@ class Loop:
             self.tell("on_train_end", {})
         except BaseException as error:
             if self.model._mid_step:  # a second Ctrl-C, an index out of range: the step is half done
-                error.add_note(f"fit: the step had begun to write, so the parameters are those of step {self.good[3]}, as at the last reading; {self.model._now[3] - self.good[3]} steps are lost")
+                error.add_note(f"fit: the step had begun to write, so the parameters are those after step {self.good[3]}, as at the last reading, not after step {self.model._now[3]}")
                 self.model._now, self.model._mid_step = self.good, False
             raise
         finally:

@@ -235,9 +235,9 @@ def probabilities_of(program: Program, k: int) -> tuple[str | None, bool]:
 
     def formula(i: Instruction) -> str | None:
         region = i.region
-        while region is not None and region.outer is not None:
+        while region is not None and region.outer is not None and region.outer.part != "layer":
             region = region.outer
-        return region.name if region is not None and region.name in PROBABILITIES else None
+        return region.name if region is not None and region.part != "layer" and region.name in PROBABILITIES else None
 
     y = program.outputs[k]
     while y in made and formula(made[y]) is None and made[y].name in VIEWS:

@@ -85,6 +85,8 @@ Origin = Made | Input | Captured
 class Region:
     """Which formula a call belongs to: softmax, its third call, its static arguments, value or pullback; and the region around it.
 
+    Around formulas stand layers: the path of each, and "layer" for the part.
+
     A lowering may take a whole region (a convolution, an attention) where it supplies all that is read outside it.
     """
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from backends.wrapped import join_key
 
 if TYPE_CHECKING:
+    from backends.program.calls import Region
     from backends.program.program import Instruction, Program
 
 WIDTH = 120  # columns of a page
@@ -27,10 +28,9 @@ SHOWN = {"device", "dtype", "copy", "shape", "keepdims"}  # static arguments tha
 def text(program: Program) -> str:
     """One line a value: its name, the formula, its shape and dtype, and the region it belongs to, named where it begins."""
     inputs = [(program.names[r], _spec(program, r)) for r in program.inputs]
-    numbers: dict[tuple[str, int], int] = {}
-    body, above = [], ""
+    named, body, above = Regions(), [], ""
     for i in program.body:
-        region = _region(i, numbers)
+        region = named(i)
         body.append((", ".join(name(program, out) for out in i.outs), f"= {formula(program, i)}", _spec(program, i.outs[0]), "│" if region and region == above else region))
         above = region
     results = ", ".join(name(program, y) if type(y).__name__ == "Ref" else repr(y) for y in program.outputs)
@@ -43,7 +43,7 @@ def _page(rows: Sequence[tuple[str, ...]]) -> list[str]:
     lines: list[str] = []
     for row in rows:
         left, right = "  ".join(f"{cell:<{w}}" for cell, w in zip(row[:2], widths, strict=False)), "  ".join(f"{cell:<{w}}" for cell, w in zip(row[2:], widths[2:], strict=True))
-        if len(left) + 2 + len(right.rstrip()) > WIDTH:
+        if len(row[1]) > widths[1] or len(left) + 2 + len(right.rstrip()) > WIDTH:
             lines += textwrap.wrap(left, WIDTH, subsequent_indent=" " * (widths[0] + 4))
             left = " " * (sum(widths[:2]) + 2)
         lines.append(f"{left}  {right}".rstrip())
@@ -97,19 +97,30 @@ def _spec(program: Program, r: Any) -> str:
     return f"{s.dtype} {s.shape}"
 
 
-def _region(i: Instruction, numbers: dict[tuple[str, int], int]) -> str:
-    """softmax_1 › …, counted within the program; ′ marks a pullback. A function of the standard needs no name beside its own line."""
-    parts = []
-    region = i.region
-    while region is not None:
-        key = (region.name, region.number)
-        if key not in numbers:
-            numbers[key] = sum(other == region.name for other, _ in numbers)
-        count = numbers[key]
-        if region.part == "pullback" or region.name != i.name:
-            parts.append(f"{region.name.lstrip('_')}{f'_{count}' if count else ''}{'′' if region.part == 'pullback' else ''}")
-        region = region.outer
-    return " › ".join(reversed(parts))
+class Regions:
+    """The names of regions: dense_1 › softmax, ′ for a pullback. Of one name in a layer, or outside of all, they are softmax, softmax_1, …"""
+
+    def __init__(self) -> None:
+        self.seen: dict[tuple[str, int], tuple[int, str]] = {}  # formula → which of its name it is in its layer, that layer
+
+    def __call__(self, i: Instruction) -> str:
+        """A function of the standard needs no name beside its own line."""
+        formulas: list[Region] = []
+        layers: list[Region] = []
+        region = i.region
+        while region is not None:
+            (layers if region.part == "layer" else formulas).append(region)
+            region = region.outer
+        layer = layers[0].name if layers else ""
+        parts = []
+        for region in reversed(formulas):
+            key = (region.name, region.number)
+            if key not in self.seen:
+                self.seen[key] = sum((name, home) == (region.name, layer) for (name, _), (_, home) in self.seen.items()), layer
+            count, layer = self.seen[key][0], layer or self.seen[key][1]  # a pullback belongs to the layer of its value
+            if region.part == "pullback" or region.name != i.name:
+                parts.append(f"{region.name.lstrip('_')}{f'_{count}' if count else ''}{'′' if region.part == 'pullback' else ''}")
+        return " › ".join([layer, *parts] if layer else parts)
 
 
 def draw(program: Program) -> Any:
@@ -127,8 +138,7 @@ def draw(program: Program) -> Any:
     colors: dict[int, str] = dict.fromkeys(program.inputs, "#cfe2f3")
     made: dict[int, int] = {}  # output → the instruction's first output, which stands for it
     arrows: list[tuple[int, int]] = []
-    numbers: dict[tuple[str, int], int] = {}
-    above = ""
+    named, above = Regions(), ""
     for i in program.body:
         top = i.outs[0]
         made.update(dict.fromkeys(i.outs, top))
@@ -136,7 +146,7 @@ def draw(program: Program) -> Any:
         depth[top] = 1 + max((depth[r] for r in sources), default=0)
         shape = str(program.values[top].shape)
         labels[top] = f"{FUNCTIONS[i.name].format('x') if i.name in FUNCTIONS and i.name != 'full' else INFIX.get(i.name, i.name)}\n{shape}"
-        region = _region(i, numbers)
+        region = named(i)
         regions[top] = region if region != above else ""
         above = region
         colors[top] = "#dcecd5" if i.region is not None and i.region.part == "pullback" else "#eeeeee"
