@@ -24,6 +24,7 @@ from native_support import call, guarded, run_loop
 
 import ann
 from backends import jit, tree
+from backends.gaps import scan
 from backends.native import compile as compiler
 from backends.native import gemm, small, workers
 from backends.native.beside import Beside
@@ -598,6 +599,52 @@ def test_arrays_of_size_0_run_natively(case):
         for y, true in zip(tree.leaves(f(x, w)), tree.leaves(meant), strict=True):
             assert y.shape == true.shape and y.dtype == true.dtype
             np.testing.assert_array_equal(y, true)
+
+
+def lstm(c, x, w, u, b):
+    h, state = c
+    xp = ann.namespace(h, x)
+    i, f, g, o = (x @ w + h @ u + b)[:, 0:5], (x @ w + h @ u + b)[:, 5:10], (x @ w + h @ u + b)[:, 10:15], (x @ w + h @ u + b)[:, 15:20]
+    state = ann.sigmoid(f) * state + ann.sigmoid(i) * xp.tanh(g)
+    h = ann.sigmoid(o) * xp.tanh(state)
+    return (h, state), h
+
+
+A, B, V, W, U = (np.random.default_rng(0).normal(size=n) for n in ((3, 5), (3, 5), (7, 3, 4), (4, 20), (5, 20)))
+SCANS = {  # name: f(a, b, v, w, u, reverse), a and b (3, 5), v (7, 3, 4), w (4, 20), u (5, 20)
+    "an LSTM": lambda a, b, v, w, u, r: scan(lambda c, x: lstm(c, x, w, u, w[0]), (a, b), v, reverse=r),
+    "what changes places": lambda a, b, v, w, u, r: scan(lambda c, x: ((c[1], c[0], c[2] + 1), (c[0], c[1], c[1], c[2])), (a, b, np.asarray(0)), v, reverse=r),
+    "what stays, and constants": lambda a, b, v, w, u, r: scan(lambda c, x: (c, (ann.namespace(x).zeros(3), ann.namespace(x).arange(4), x, x, w[0])), a, v, reverse=r),
+    "no input": lambda a, b, v, w, u, r: scan(lambda c, x: (c * 2.0, c[0, :2]), a, None, length=5, reverse=r),
+    "several inputs of all kinds": lambda a, b, v, w, u, r: scan(lambda c, x: (c + x["k"], [x["v"] * 2.0, x["k"] // 2, x["k"] > 3]), np.asarray(0), {"v": v.mT, "k": np.arange(7)}, reverse=r),
+    "one in another": lambda a, b, v, w, u, r: scan(lambda c, x: scan(lambda d, y: (ann.namespace(d).tanh(d + y @ w[:, :5]), d[0]), c, x, reverse=not r), a[0], v, reverse=r),
+    "products and sums": lambda a, b, v, w, u, r: scan(lambda c, x: ((ann.softmax(x @ w, axis=-1) @ u.T)[:, :5] + c, ann.namespace(c).max(c, axis=1)), a, v * 1.0, reverse=r),
+    "rows of a table": lambda a, b, v, w, u, r: scan(lambda c, k: (c + ann.namespace(c).take(w.T, k % 4, axis=0)[:, :3], c), a[:, :3], np.arange(21).reshape(7, 3), reverse=r),
+    "windows": lambda a, b, v, w, u, r: scan(lambda c, x: (ann.max_pool(ann.conv(c, w[:2, None, :1, None] * x[0, 0], padding="same"), size=1), ann.namespace(c).sum(c)), a[..., None][None], v, reverse=r),
+    "two after one another": lambda a, b, v, w, u, r: scan(lambda c, x: (c - x, c), scan(lambda c, x: (c * 0.9 + x, x), a[:, :4], v, reverse=r)[0], scan(lambda c, x: (c, c * x), a[:, :4], v)[1], reverse=r),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("threads_", [1, 2])
+@pytest.mark.parametrize("case", SCANS)
+def test_scans_are_walked_step_by_step(case, threads_):
+    for reverse in (False, True):
+        f = lambda *arrays: SCANS[case](*arrays, reverse)  # noqa: B023, E731
+        arrays = [A, B, V, W, U]
+        run = NativeRun(jit(f, lowering="replay").trace(*arrays), found_blas(), threads_, worth=1)
+        assert any(i.name == "scan" for i in run.program.body)
+        for scale in (1.0, 2.0):
+            for y, true in zip(run([scale * x for x in arrays]), tree.leaves(f(*(scale * x for x in arrays))), strict=True):
+                assert y.dtype == np.asarray(true).dtype
+                np.testing.assert_allclose(y, true, rtol=1e-12, atol=1e-12)
+
+
+def test_an_index_out_of_range_in_a_scan_raises():
+    f = jit(lambda x, i: scan(lambda c, k: (c + np.take(x, k, axis=0), c), x[0], i), lowering="native")
+    x = np.arange(12.0).reshape(4, 3)
+    np.testing.assert_array_equal(f(x, np.array([1, 2]))[0], x[0] + x[1] + x[2])
+    with pytest.raises(IndexError):
+        f(x, np.array([1, 4]))
 
 
 def test_what_has_no_largest_raises_as_without_jit():

@@ -105,7 +105,7 @@ class Grouping:
     def enter(self, i: Instruction) -> None:
         name, out = i.name, i.outs[0]
         rule = self.rules.get(name)
-        if len(i.outs) > 1 or rule is None:
+        if (len(i.outs) > 1 and name != "scan") or rule is None:
             raise CannotExpress(name)
         if name in MASKS and len(i.reads) == 1 and (i.reads[0] in self.late or self.in_memory(i.reads[0])):
             self.late[out] = i  # rather computed again where it is asked for than stored and read

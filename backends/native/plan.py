@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from backends.native import beside, convolution, gemm, small, winograd
@@ -18,9 +18,10 @@ from backends.native.groups import Grouping, encoded
 from backends.native.loops import SHORT, Loop, Operand
 from backends.native.operations import LONG, REDUCTIONS
 from backends.native.philox import Philox
+from backends.native.repeat import Repeat
 from backends.native.rules import RULES
 from backends.native.small import Small
-from backends.native.steps import Convolution, Direct, Group, Product, RandomBits, Use, layout
+from backends.native.steps import Convolution, Direct, Group, Product, RandomBits, Scan, Use, layout
 from backends.program.program import Program, Ref
 
 LINE = 64  # bytes: memory begins at cache lines
@@ -29,7 +30,10 @@ WORTH = 1 << 13  # elements, of a group of few operations, from which it is shar
 
 @dataclass(frozen=True)
 class Home:
-    """Where a root lies: "array" (of the caller, or a result: its slot), "constant" (its address) or "arena" (a place in it)."""
+    """Where a root lies: "array" (of the caller, or a result: its slot), "constant" (its address) or "arena" (a place in it).
+
+    Besides, of an entry: "list", its inner list; "inner", the table of the inner entry `place`.
+    """
 
     kind: str
     place: int
@@ -64,6 +68,7 @@ class Entry:
     kernel: Any
     words: list[Any]
     boxes: list[Box]
+    inner: list[Entry] = field(default_factory=list)  # the list of a Repeat; words of its table may be the address of it, or of words of these
 
 
 def touched(step: Any) -> tuple[set[int], set[int]]:
@@ -579,4 +584,35 @@ class Plan:
         words["group"] = max(1, convolution.CACHE // (words["rows"] * size * (g.strides[0] * g.row + g.columns * g.filters)))
         return Entry(c.kernel, [words[key] for key in convolution.WORDS], boxes)
 
-    others: ClassVar[dict[Any, Callable[[Plan, Any], list[list[Entry]]]]] = {Product: product, Direct: direct, RandomBits: random}
+    # scans
+
+    def scan(self, s: Scan) -> list[list[Entry]]:
+        """One step planned for one thread, its arrays those of the scan."""
+        step = Plan(s.program, self.blas, 1, self.worth)
+        size = [SIZE[self.grouping.dtypes[root]] for root, _, _ in s.inputs]
+        arrays = [(self.address(root, offset), move * n) for (root, offset, move), n in zip(s.inputs, size, strict=True)]
+        arrays += [(self.address(root, 0), self.grouping.bases[root].nbytes // s.count) for root in s.stacked]
+        place = {k: k for k in range(len(s.inputs))} | {k: len(s.inputs) + y for y, (k, _) in enumerate(step.results[len(s.carries) :])}
+        arena, (scratch,) = self.fixed(step.arena)[0].place, self.borrowed(0, step.scratch)
+        entries, moves = [entry for phase in step.phases for entry in phase[0]], []
+        for e, entry in enumerate(entries):
+            for k, word in enumerate(entry.words):
+                home, offset = word if isinstance(word, tuple) else (Home("", 0), 0)
+                if home.kind == "arena":
+                    entry.words[k] = Home("arena", arena + home.place), offset
+                elif home.kind == "scratch":
+                    entry.words[k] = scratch[0], scratch[1] + offset
+                elif home.kind == "array":
+                    (outer, start), move = arrays[place[home.place]]
+                    entry.words[k] = outer, start + offset
+                    if move:
+                        first = (s.count - 1) * move if s.reverse else 0
+                        moves += [(Home("inner", e), k), (outer, start + offset + first), -move if s.reverse else move]
+                        entry.words[k] = 0
+        self.flagged |= step.flagged
+        constants = self.grouping.constants  # those of the step are kept as long as these
+        constants.update(enumerate(step.grouping.constants.values(), len(self.grouping.shapes) + len(constants)))
+        boxes = [self.whole(root, root in s.writes) for root in dict.fromkeys((*s.reads, *s.writes))]
+        return self.alone([Entry(Repeat(), [s.count, (Home("list", 0), 0), len(moves) // 3, *moves], boxes, entries)])
+
+    others: ClassVar[dict[Any, Callable[[Plan, Any], list[list[Entry]]]]] = {Product: product, Direct: direct, RandomBits: random, Scan: scan}

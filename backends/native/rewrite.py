@@ -30,9 +30,9 @@ def without_empty(program: Program) -> Program:
         i = replace(i, args=tuple(w.now(x) for x in i.args))
         spec = w.values[i.outs[0]]
         full = {"shape": spec.shape, "dtype": program.library.dtype(spec.dtype), "device": program.device}
-        if 0 in spec.shape:
+        if 0 in spec.shape and len(i.outs) == 1:
             w.renamed[i.outs[0]] = w.add(i, "full", (0,), full, spec)
-        elif not any(0 in w.values[r].shape for r in i.reads):
+        elif not any(0 in w.values[r].shape for r in (*i.reads, *i.outs)):
             w.keep(i)
         elif i.name in OF_NOTHING:
             w.renamed[i.outs[0]] = w.add(i, "full", (OF_NOTHING[i.name],), full, spec)
@@ -43,6 +43,19 @@ def without_empty(program: Program) -> Program:
         else:
             raise CannotExpress(f"{i.name} of an array of size 0")
     return w.done()
+
+
+def stepwise(program: Program, carries: int) -> Program:
+    """The program of a step of a scan: its first results replace its first inputs, and each result is memory of its own."""
+    values, body, outputs = list(program.values), list(program.body), list(program.outputs)
+    taken = set(program.inputs)
+    for k, y in enumerate(outputs):
+        if y in taken:
+            values.append(values[y])
+            outputs[k] = Ref(len(values) - 1)
+            body.append(Instruction("reshape", (y,), {"shape": values[y].shape}, (outputs[k],)))
+        taken.add(outputs[k])
+    return replace(program, values=tuple(values), body=tuple(body), outputs=tuple(outputs), donated={k: k for k in range(carries)})
 
 
 def unrolled(program: Program) -> Program:

@@ -12,7 +12,7 @@ from backends.native.convolution import Convolve, ConvolveWeights, Geometry
 from backends.native.emit import is_float
 from backends.native.groups import SMALL, Grouping, encoded
 from backends.native.operations import OPERATIONS, REDUCTIONS
-from backends.native.steps import Axes, CannotExpress, Convolution, Direct, Group, Product, RandomBits, Use, merges
+from backends.native.steps import Axes, CannotExpress, Convolution, Direct, Group, Product, RandomBits, Scan, Use, merges
 from backends.program.program import Instruction, Ref, call
 from backends.program.promotion import promote_all
 from backends.wrapped import Index, join_key
@@ -442,6 +442,23 @@ def random_bits(self: Grouping, i: Instruction) -> None:
     self.made[out] = len(self.steps) - 1
 
 
+def scan(self: Grouping, i: Instruction) -> None:
+    """The carry lies where the last one will; each step takes it from there and puts it there."""
+    carries, columns, closed = i.args
+    assert i.program is not None
+    outs, stacked = [*map(int, i.outs[: len(carries)])], [*map(int, i.outs[len(carries) :])]
+    for y in stacked:
+        self.own(y)
+    for x, y in zip(carries, outs, strict=True):
+        self.copy(x, y, self.own(y))
+    inputs: list[tuple[int, int, int]] = [(y, 0, 0) for y in outs]
+    inputs += [(*self.contiguous(x), math.prod(self.shapes[x][1:])) for x in columns]
+    inputs += [(*self.contiguous(x), 0) for x in closed]
+    self.steps.append(Scan(i.program, i.static["length"], i.static["reverse"], inputs, outs, stacked))
+    for y in i.outs:
+        self.made[y] = len(self.steps) - 1
+
+
 def constant(self: Grouping, i: Instruction) -> None:
     """Arrays that depend on no input."""
     out = i.outs[0]
@@ -465,5 +482,5 @@ RULES: dict[str, Callable[[Grouping, Instruction], None]] = {
     **dict.fromkeys(("take", "take_along_axis"), take),
     **dict.fromkeys(("arange", "linspace", "eye", "constant"), constant),
     "full": full, "concat": concat, "pad": pad, "convolve": convolve, "convolve_weights": convolve_weights, "fold": fold, "matmul": matmul, "scatter_add": scatter_add, "set_item": set_item,
-    "conv3x3": winograd, "conv3x3_filter": winograd, "random_bits": random_bits,
+    "conv3x3": winograd, "conv3x3_filter": winograd, "random_bits": random_bits, "scan": scan,
 }  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,8 @@ from backends.native import call, workers
 from backends.native.blas import Blas, threads
 from backends.native.compile import addresses
 from backends.native.convolution import direct
-from backends.native.plan import LINE, WORTH, Plan
-from backends.native.rewrite import unrolled, without_empty
+from backends.native.plan import LINE, WORTH, Entry, Plan
+from backends.native.rewrite import stepwise, unrolled, without_empty
 from backends.native.rules import RULES
 from backends.native.winograd import convolved
 from backends.program.passes import expand, simplify
@@ -31,10 +33,9 @@ class NativeRun:
     """
 
     def __init__(self, program: Program, blas: Blas, count: int | None = None, worth: int = WORTH):
-        simple = simplify(expand(program, RULES.__contains__))
-        self.program, self.blas, self.count, self.worth = unrolled(direct(convolved(without_empty(simple)))), blas, count, worth
+        self.program, self.blas, self.count, self.worth = prepared(program), blas, count, worth
         self.donated = dict(self.program.donated)
-        self.brief = simple.flops / 5e10 + simple.bytes / 1e10 < BRIEF
+        self.brief = program.flops / 5e10 + program.bytes / 1e10 < BRIEF
         self.prepare()
 
     def prepare(self) -> None:
@@ -46,7 +47,7 @@ class NativeRun:
             phases = [[[entry for phase in phases for entry in phase[0]]]]
         self.threads = 1 if alone else plan.threads
         pool = workers.pool(self.threads)
-        entries = [entry for phase in phases for one in phase for entry in one]
+        entries = list(_all(entry for phase in phases for one in phase for entry in one))
         kernels = list(dict.fromkeys(entry.kernel for entry in entries))
         code = dict(zip(kernels, addresses(kernels), strict=True))
         self.kernels, self.steps, self.phases = len(kernels), len(entries), len(phases)
@@ -59,21 +60,36 @@ class NativeRun:
             starts["scratch", t] = scratch
             scratch += size
         words: list[int] = []
-        lists: list[list[tuple[int, int]]] = []
         patches: list[tuple[int, int, int]] = []  # (place among the words, slot, offset)
-        for one in [entries for phase in phases for entries in phase]:
-            lists.append([])
-            for entry in one:
-                lists[-1].append((code[entry.kernel], len(words)))
+        relative: list[int] = []  # places of words that are places of others
+
+        def written(entries: list[Entry]) -> list[tuple[int, int]]:
+            """(kernel, the place of its table) for each."""
+            pairs = []
+            for entry in entries:
+                inner, list_ = written(entry.inner), len(words)
+                for kernel, at in inner:
+                    relative.append(len(words) + 1)
+                    words.extend([kernel, 8 * at])
+                words.extend([0] * bool(inner))
+                pairs.append((code[entry.kernel], len(words)))
                 for word in entry.words:
                     if isinstance(word, tuple):
                         home, offset = word
                         if home.kind == "array":
                             patches.append((len(words), home.place, offset))
-                        word = offset + (starts["scratch", home.place] if home.kind == "scratch" else starts[home.kind] + home.place)
+                        if home.kind in ("list", "inner"):
+                            relative.append(len(words))
+                            word = 8 * (list_ if home.kind == "list" else inner[home.place][1] + offset)
+                        else:
+                            word = offset + (starts["scratch", home.place] if home.kind == "scratch" else starts[home.kind] + home.place)
                     words.append(word)
+            return pairs
+
+        lists = [written(entries) for phase in phases for entries in phase]
         table = np.array(words or [0], np.int64)
         place = _address(table)
+        table[relative] += place
         flat = [np.array([x for kernel, word in one for x in (kernel, place + 8 * word)] + [0], np.int64) for one in lists]
         rows, k = np.zeros((len(phases) + 1, workers.TASK + self.threads), np.int64), 0
         for row, phase in zip(rows, phases, strict=False):
@@ -137,6 +153,19 @@ class NativeRun:
     def explain(self) -> str:
         threads = f"{self.threads} threads" if self.threads > 1 else "1 thread"
         return f"native: {len(self.program.body)} instructions as {self.steps} kernels ({self.kernels} different) in {self.phases} phases, {threads}"
+
+
+def prepared(program: Program) -> Program:
+    """The program in instructions that there are rules for, and the steps of its scans."""
+    simple = simplify(expand(program, RULES.__contains__))
+    body = [i if i.program is None else replace(i, program=stepwise(prepared(i.program), len(i.args[0]))) for i in simple.body]
+    return unrolled(direct(convolved(without_empty(replace(simple, body=tuple(body))))))
+
+
+def _all(entries: Iterable[Entry]) -> Iterator[Entry]:
+    for entry in entries:
+        yield entry
+        yield from _all(entry.inner)
 
 
 def _address(array: Any) -> int:

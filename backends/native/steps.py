@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from backends.native.convolution import Convolve, ConvolveWeights
+from backends.program.program import Program
 
 Axes = tuple[int, ...]
 
@@ -150,7 +151,28 @@ class RandomBits:
         return (self.out,)
 
 
-Step = Group | Product | Convolution | Direct | RandomBits
+@dataclass
+class Scan:
+    """The steps of a scan: see repeat.py. inputs: for each input of the step's program (root, offset, elements from one step to the next);
+    carries: the roots that hold the carry, read and written by each step, before all else among the inputs; stacked: the roots of what is stacked."""
+
+    program: Program
+    count: int
+    reverse: bool
+    inputs: list[tuple[int, int, int]]
+    carries: list[int]
+    stacked: list[int]
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        return tuple(root for root, _, _ in self.inputs)
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        return (*self.carries, *self.stacked)
+
+
+Step = Scan | Group | Product | Convolution | Direct | RandomBits
 
 
 def merges(strides: Sequence[int], shape: Sequence[int]) -> bool:
