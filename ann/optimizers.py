@@ -198,6 +198,7 @@ class _Moments(Optimizer):
 class Adam(_Moments):
     """m ← β₁m + (1 − β₁)g    v ← β₂v + (1 − β₂)g²    p ← p − η·m̂/(√v̂ + ε),  m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ)
 
+    computed as p − (η·r/(1 − β₁ᵗ))·m/(√v + ε·r), r = √(1 − β₂ᵗ): one division for each element, not two.
     amsgrad: u ← max(u, v), and û = u/(1 − β₂ᵗ) stands for v̂.
     Kingma & Ba 2015, algorithm 1 (not its ε̂ form, which Keras has); Reddi et al. 2018, as torch.optim.Adam.
     """
@@ -209,16 +210,16 @@ class Adam(_Moments):
         return ("m", "v", "u") if self.amsgrad else ("m", "v")
 
     def prepare(self, t: Array, *scalars: Array) -> dict[str, Array]:
-        return {"c1": _correction(self.beta_1, t), "c2": _correction(self.beta_2, t)}
+        r = namespace(t).sqrt(_correction(self.beta_2, t))
+        return {"by_m": r / _correction(self.beta_1, t), "epsilon": self.epsilon * r}
 
     def rule(self, p: Array, g: Array, eta: Array, *moments: Array, **shared: Array) -> tuple[Array, ...]:
         xp = namespace(p, g)
         m, v, *u = moments
-        c1, c2 = shared["c1"], shared["c2"]
         m = self.beta_1 * m + (1.0 - self.beta_1) * g
         v = self.beta_2 * v + (1.0 - self.beta_2) * (g * g)
         u = [xp.maximum(u[0], v)] if u else []
-        return p - (eta / c1) * m / (xp.sqrt((u[0] if u else v) / c2) + self.epsilon), m, v, *u
+        return p - (eta * shared["by_m"]) * m / (xp.sqrt(u[0] if u else v) + shared["epsilon"]), m, v, *u
 
 
 def _correction(beta: float, t: Array) -> Array:

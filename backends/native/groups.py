@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from backends.native.emit import SIZE, is_float
+from backends.native.operations import OPERATIONS
 from backends.native.steps import Axes, CannotExpress, Group, Step, Use, layout, stripped
 from backends.program.program import Instruction, Program, Ref
 
@@ -107,12 +108,18 @@ class Grouping:
         rule = self.rules.get(name)
         if (len(i.outs) > 1 and name != "scan") or rule is None:
             raise CannotExpress(name)
-        if name in MASKS and len(i.reads) == 1 and (i.reads[0] in self.late or self.in_memory(i.reads[0])):
-            self.late[out] = i  # rather computed again where it is asked for than stored and read
+        if self.put_off(i):
+            self.late[out] = i  # rather computed where it is asked for than stored and read
             return
         for r in i.reads:
             self.settle(r)
         rule(self, i)
+
+    def put_off(self, i: Instruction) -> bool:
+        """Whether it reads only what is in memory in any case: a mask of one value, or an elementwise function of inputs, as an optimizer's of its moments."""
+        if i.name in MASKS and len(i.reads) == 1:
+            return i.reads[0] in self.late or self.in_memory(i.reads[0])
+        return i.name in OPERATIONS and math.prod(self.shapes[i.outs[0]]) > 1 and bool(i.reads) and all(self.roots.get(r) in self.program.inputs for r in i.reads)
 
     def in_memory(self, r: int) -> bool:
         """Whether the value is stored in any case."""
