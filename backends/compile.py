@@ -38,6 +38,8 @@ class Compiled:
     def __init__(self, program: Program, run: Any, shape: Tree, weak: frozenset[int], numbers: tuple[int, ...]):
         """run: what lowers the program. run(arrays) → outputs, and maybe run.work(arrays) → all arrays, output k at run.places[k].
 
+        One that writes into donated memory says so by run.donated, and calls `spare` on errors that come before.
+
         shape: the tree that f returned, with the numbers of the outputs as leaves; weak: the outputs that are Python numbers without
         jit; numbers: the leaves of the arguments that are.
         """

@@ -418,6 +418,20 @@ def test_a_page_is_no_wider_than_a_terminal_and_names_a_region_where_it_begins()
     assert max(map(len, str(program).splitlines())) <= 120
 
 
+def test_a_page_shows_what_a_scan_repeats():
+    def f(w, h, xs):
+        def step(h, x):
+            h = ann.namespace(h, x).tanh(h @ w + x)
+            return h, h
+
+        return backends.gaps.scan(step, h, xs)
+
+    lines = str(jit(f).trace(np.eye(3), np.zeros(3), np.ones((5, 3)))).splitlines()
+    (scan,) = (k for k, line in enumerate(lines) if "scan(" in line)
+    inner = [line for line in lines[scan + 1 :] if line.startswith("    │")]
+    assert any("tanh(" in line for line in inner) and any(" @ " in line for line in inner) and not any("tanh(" in line for line in lines[:scan])
+
+
 def test_a_pullback_belongs_to_the_layer_of_its_value():
     model = ann.Model([ann.Input(4), ann.Dense(3, "relu"), ann.Dense(2)], seed=0)
     f = lambda p, x: ann.namespace(x).sum(ann.relu(model.net.apply(p, x)))

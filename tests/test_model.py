@@ -444,6 +444,19 @@ def test_what_is_computed_from_a_softmax_must_be_declared(loss):
         assert m.evaluate(x, y)[0] == pytest.approx(float(kind(from_logits=logits)(np.asarray(y), p)), rel=1e-9)
 
 
+def test_a_choice_by_a_softmax_is_no_probability():
+    class Hard(ann.Layer):
+        scores: ann.Layer
+
+        def call(self, x, ctx):
+            xp = ann.namespace(x)
+            return xp.take(ctx.param("rows", (3, 3), "identity"), xp.argmax(self.scores(x, ctx), axis=-1), axis=0)
+
+    m = ann.Model([ann.Input(4), Hard(ann.Dense(3, "softmax"))], seed=0)
+    m.compile("adam", "categorical_crossentropy")
+    np.testing.assert_allclose(m.predict_proba(X[:5]), np.exp(m.predict(X[:5])) / np.exp(m.predict(X[:5])).sum(axis=1, keepdims=True), rtol=1e-6)
+
+
 def test_a_gate_before_the_last_product_is_no_probability():
     x, y = blobs(n=20)
     m = ann.Model([ann.Dense(4, "sigmoid"), lambda x: x * ann.sigmoid(x), ann.Dense(1, "silu")], seed=0)

@@ -216,7 +216,7 @@ def test_the_innermost_layer_is_named_once_and_a_function_by_its_name():
     net = ann.Sequential([ann.Sequential([ann.Dense(3), broken], name="block")])
     with pytest.raises(KeyError) as caught:
         net.init(np.ones((5, 2), "f"))
-    assert caught.value.__notes__ == ["in the layer Function 'block/broken', where x is float32 (2, 3)"]
+    assert caught.value.__notes__ == ["in the layer Function 'block/broken', where x is float32 (2, 3); the network is being built, for a batch of 2 without data"]
 
 
 @pytest.mark.parametrize("kind", ["native", "numpy", "replay"])

@@ -270,7 +270,7 @@ class Context:
                 return self._layer.call(x, self)
         except Exception as error:
             if not any(note.startswith("in the layer ") for note in getattr(error, "__notes__", ())):
-                error.add_note(f"in the layer {self._who}, where x is {_describe(x)}")
+                error.add_note(f"in the layer {self._who}, where x is {_describe(x)}{self._run.stage}")
             raise
 
     def enter(self, child: Layer, x: Any) -> Any:
@@ -337,6 +337,8 @@ def who(layer: Layer, path: str) -> str:
 class _Run:
     """One pass through a network: in inference or in training."""
 
+    stage: ClassVar[str] = ""  # what messages say of the pass
+
     def __init__(
         self, net: Layer, params: Tree, state: Tree, *, training: bool = False, random: Stream | None = None,
         frozen: Callable[[str], bool] | None = None, observe: Callable[[Layer, str, Any], Any] | None = None,
@@ -387,6 +389,8 @@ def _misfit(ctx: Context, path: str, held: tuple[int, ...], wanted: tuple[int, .
 
 class Build(_Run):
     """The first pass, on abstract arrays: draws the parameters (or takes those given), and notes the shape of each output."""
+
+    stage = "; the network is being built, for a batch of 2 without data"
 
     def __init__(self, net: Layer, stream: Stream, be: backends.Backend, dtype: str, given: dict[str, Any] | None):
         super().__init__(net, {}, {}, training=True, random=None)

@@ -223,7 +223,7 @@ def before_link(layer: Layer) -> Layer | None:
 
 
 PROBABILITIES = (*LINKS, "hard_sigmoid")  # formulas whose values are probabilities
-PRODUCTS = ("matmul", "tensordot", "vecdot", "einsum")
+PRODUCTS = ("matmul", "tensordot", "vecdot", "einsum", "scan")
 
 
 def probabilities_of(program: Program, k: int) -> tuple[str | None, bool]:
@@ -245,7 +245,7 @@ def probabilities_of(program: Program, k: int) -> tuple[str | None, bool]:
     certain, seen, waiting = y, set(), [y]
     while waiting:
         y = waiting.pop()
-        if y not in made or y in seen or made[y].name in PRODUCTS:
+        if y not in made or y in seen or made[y].name in PRODUCTS or "float" not in program.values[y].dtype:
             continue
         if name := formula(made[y]):
             return name, y == certain

@@ -34,18 +34,21 @@ def text(program: Program) -> str:
         body.append((", ".join(name(program, out) for out in i.outs), f"= {formula(program, i)}", _spec(program, i.outs[0]), "│" if region and region == above else region))
         above = region
     results = ", ".join(name(program, y) if type(y).__name__ == "Ref" else repr(y) for y in program.outputs)
-    return "\n".join([*_page(inputs), "", *_page(body), "", *textwrap.wrap(f"→ {results}", WIDTH, subsequent_indent="  ")])
+    page = _page(body)
+    for k, i in enumerate(program.body):
+        if i.program is not None:  # what a scan repeats
+            page[k] += "\n" + textwrap.indent(text(i.program), "    │ ", lambda line: True)
+    return "\n".join([*_page(inputs), "", *page, "", *textwrap.wrap(f"→ {results}", WIDTH, subsequent_indent="  ")])
 
 
 def _page(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """The rows in columns; of one that is too wide the last cells stand on a line of their own."""
+    """Each row in columns; of one that is too wide the last cells stand on a line of their own."""
     widths = [min(max(map(len, column)), WIDTH // 2) for column in zip(*rows, strict=True)]
     lines: list[str] = []
     for row in rows:
         left, right = "  ".join(f"{cell:<{w}}" for cell, w in zip(row[:2], widths, strict=False)), "  ".join(f"{cell:<{w}}" for cell, w in zip(row[2:], widths[2:], strict=True))
         if len(row[1]) > widths[1] or len(left) + 2 + len(right.rstrip()) > WIDTH:
-            lines += textwrap.wrap(left, WIDTH, subsequent_indent=" " * (widths[0] + 4))
-            left = " " * (sum(widths[:2]) + 2)
+            left = "\n".join([*textwrap.wrap(left, WIDTH, subsequent_indent=" " * (widths[0] + 4)), " " * (sum(widths[:2]) + 2)])
         lines.append(f"{left}  {right}".rstrip())
     return lines
 
