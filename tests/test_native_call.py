@@ -420,7 +420,6 @@ def test_an_error_of_memory_is_raised_and_leaves_all_as_it_was():
                 testing.remove_mem_hooks()
             failed += error is not None
             del error
-            gc.collect()
             assert gc.isenabled()
             after = [sys.getrefcount(part) for part in (*tree.leaves(args), *containers(args))]
             assert max(abs(a - b) for a, b in zip(before, after, strict=True)) <= 2  # generations
@@ -468,3 +467,47 @@ def test_an_interrupt_waits_for_the_end_of_the_step(n):
     """Ctrl-C while a program runs: donated arrays are whole, and further steps are those of a run that was not interrupted."""
     done = subprocess.run([sys.executable, "-c", INTERRUPTED, str(n), "12"], capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert done.returncode == 0 and done.stdout.startswith("whole native"), done.stdout + done.stderr
+
+
+def test_short_programs_of_several_threads_beside_long_ones():
+    """What is called in machine code takes the workers only while nobody else has them."""
+    rng, wrong = np.random.default_rng(0), []
+    small, large = rng.normal(size=(60, 60)), rng.normal(size=(300, 300))
+    short, long = (native(lambda x: {"y": np.tanh(x @ x) + np.exp(-x * x)}) for _ in range(2))
+    meant = {f: f(x)["y"].copy() for f, x in ((short, small), (long, large))}
+    runs = [next(iter(f._compiled.values())).run for f in (short, long)]
+    if runs[0].threads == 1 or runs[1].threads == 1:
+        pytest.skip("one thread")
+    assert runs[0].brief and not runs[1].brief and in_machine_code(short) and not in_machine_code(long)
+    quick = 0
+
+    def many(f, x, count):
+        nonlocal quick
+        for _ in range(count):
+            if (f(x)["y"] != meant[f]).any():
+                wrong.append(f)
+            quick += f is short and short._quick(x) is not NotImplemented
+
+    threads = [threading.Thread(target=many, args=args) for args in [(short, small, 1500), (long, large, 100)] * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    many(short, small, 100)
+    assert quick > 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # of JAX, where it has been imported
+def test_a_child_process_calls_with_workers_of_its_own():
+    x = np.random.default_rng(0).normal(size=(60, 60))
+    f = native(lambda x: np.tanh(x @ x) + np.exp(-x * x))
+    y = f(x)
+    for _ in range(3):
+        same(f(x), y)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if all((f(x) == y).all() for _ in range(100)) else 1)
+    assert os.waitpid(child, 0)[1] == 0

@@ -22,7 +22,7 @@ import numpy as np
 from backends import tree as trees
 from backends.native import compile as compiler
 from backends.native.emit import Function, Value, Variable
-from backends.native.workers import DONE, Run, Words
+from backends.native.workers import BUSY, CLASH, DONE, SLEEPERS, Run, Words
 
 Tree = Any
 
@@ -34,12 +34,12 @@ ARGS, TUPLE, LIST, DICT = range(4)  # the arguments, or of class B with at most 
 ARRAY, SAME, INT, FLOAT = range(4, 8)  # an array of COUNT dimensions, TABLE; B, or (COUNT) equal to it; of class B, and its value goes to TABLE
 # running
 SPARE, EMPTY = 8, 9  # A: the elder generation; a new array of dtype B and COUNT dimensions, TABLE
-RUN, CHECK = 10, 11  # the program of code B and words TABLE; IndexError if there is a byte at TABLE
+READY, RUN, CHECK = 10, 11, 12  # the threads that share TABLE are awake and idle; the program of code B and words TABLE; IndexError if a byte is at TABLE
 # making: A is …
-SCALAR, FROM_INT, FROM_FLOAT = 12, 13, 14  # what array B holds, as a scalar of NumPy of dtype TABLE, or as a number
-NEW_TUPLE, NEW_LIST, NEW_DICT = 15, 16, 17  # of COUNT items, as TABLE says
-KEEP = 18  # henceforth the younger generation
-RETURN, UNKNOWN, ERROR, OPERATIONS = 19, 20, 21, 22  # the result; the result is NotImplemented, or an exception
+SCALAR, FROM_INT, FROM_FLOAT = 13, 14, 15  # what array B holds, as a scalar of NumPy of dtype TABLE, or as a number
+NEW_TUPLE, NEW_LIST, NEW_DICT = 16, 17, 18  # of COUNT items, as TABLE says
+KEEP = 19  # henceforth the younger generation
+RETURN, UNKNOWN, ERROR, OPERATIONS = 20, 21, 22, 23  # the result; the result is NotImplemented, or an exception
 
 # words of a call: where its rows and registers are; the list of the two generations, and which is the younger; the COUNT_OWNED registers that hold
 # references of their own until the call ends; then the addresses of functions and objects of Python and NumPy
@@ -170,6 +170,8 @@ class Call:
                     api("Py_IncRef", f.pointer(b), gives=None)
                     kind = f.pointer(f.load(words, PLACES["array"], "int64"))
                     made(api("new", kind, f.pointer(b), f.cast(count, "int32"), table, none, none, f.constant(0, "int32"), none))
+                with case(READY):
+                    need((f.load(table, SLEEPERS, "int64") | f.load(table, CLASH, "int64") | f.load(table, BUSY, "int64")).eq(0))
                 with case(RUN):
                     said = f.call(f.pointer(b).text, [table, as_list], "int64")
                     need(said.eq(f.load(words, PLACES["none"], "int64")))
@@ -323,13 +325,14 @@ _message = ctypes.create_string_buffer(OUT_OF_RANGE.encode())
 
 
 class Runnable(NamedTuple):
-    """A program to be run, as NativeRun has planned it, by code that no other thread of Python can come into."""
+    """A program to be run, as NativeRun has planned it, while other threads of Python wait."""
 
     step: Any  # what workers.entry gave
     dtypes: list[Any]  # of the arrays that it takes
     captured: tuple[Any, ...]  # the last of these
     fresh: list[tuple[tuple[int, ...], Any]]  # shapes and dtypes of arrays to be made, that come after them
     results: Any  # list of pairs: for each output its place among all these, or what it is
+    shared: int  # what its threads share, if there are several
     flag: Any  # an array of the byte that is set where an index is out of range, if there may be one
 
 
@@ -409,6 +412,8 @@ def bind(run: Runnable, args: tuple[Any, ...], static: frozenset[int], donate: f
         for place, (shape, dtype) in enumerate(run.fresh, inputs):
             if place in rows.owned:
                 rows.add("error", EMPTY, place, id(dtype), len(shape), rows.words(shape))
+        if run.shared:
+            rows.add("unknown", READY, table=run.shared)
         rows.add("unknown", RUN, 0, code, 0, id(run.step.__self__))
         if run.flag is not None:
             rows.add("error", CHECK, table=address(run.flag))

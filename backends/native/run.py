@@ -110,10 +110,11 @@ class NativeRun:
         self.fresh = [(plan.grouping.shapes[r], np.dtype(plan.grouping.dtypes[r])) for r in plan.fresh]
         self.results = plan.results  # for each output its place among the arrays, or what it is
         self.places = [place for place, _ in self.results]
-        atomic = self.brief and self.threads == 1 and getattr(sys, "_is_gil_enabled", lambda: True)()  # no other Python thread can come between
+        atomic = self.brief and getattr(sys, "_is_gil_enabled", lambda: True)()  # no other Python thread can come between
         # what is called: each one object, for another thread may plan anew at any time
-        self.together = self.step if atomic else functools.partial(pool.run, self.step)
-        runnable = call.Runnable(self.step, self.dtypes, self.program.captured, self.fresh, self.results, self.flag)
+        self.together = self.step if atomic and self.threads == 1 else functools.partial(pool.run, self.step)
+        shared = pool.shared if self.threads > 1 else 0
+        runnable = call.Runnable(self.step, self.dtypes, self.program.captured, self.fresh, self.results, shared, self.flag)
         self.bind = functools.partial(call.bind, runnable) if atomic else None  # see Compiled.bind
 
     def __call__(self, arrays: list[Any]) -> list[Any]:

@@ -29,8 +29,8 @@ TASKS = 32  # in a phase, at most
 
 # words of what the threads of a pool share, on cache lines of their own. CLAIM: in its lower half a bit for each task, 1 once it is taken, in its
 # upper half how many phases there have been; PHASE, the phase; LEFT, the tasks of it that are not done; FINISHED, whether all phases are; CORE, where the
-# caller runs; CLASH, whether a worker found itself there
-CLAIM, PHASE, LEFT, FINISHED, GENERATION, SLEEPERS, CORE, CLASH, MUTEX, CONDITION, SHARED_WORDS = 0, 8, 16, 24, 32, 40, 41, 42, 48, 56, 64
+# caller runs; CLASH, whether a worker found itself there; BUSY, whether a program may be under way or there are no threads yet
+CLAIM, PHASE, LEFT, FINISHED, GENERATION, SLEEPERS, CORE, CLASH, BUSY, MUTEX, CONDITION, SHARED_WORDS = 0, 8, 16, 24, 32, 40, 41, 42, 43, 48, 56, 64
 COUNT, MASK, TASK = range(3)  # words of a phase: its tasks, the bits that are no tasks, lists; 0 tasks after the last phase
 
 
@@ -278,7 +278,7 @@ class Pool:
         self.memory = (ctypes.c_int64 * (SHARED_WORDS + 8))()
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.memory))  # never freed: workers wait there even while the interpreter ends
         self.shared = -(-ctypes.addressof(self.memory) // 64) * 64
-        self.sleepers, self.clash = (ctypes.c_int64.from_address(self.shared + 8 * i) for i in (SLEEPERS, CLASH))
+        self.sleepers, self.clash, self.busy = (ctypes.c_int64.from_address(self.shared + 8 * i) for i in (SLEEPERS, CLASH, BUSY))
         self.tables = [(ctypes.c_int64 * 3)(self.shared, number, 8 * (count + TASK)) for number in range(count)]
         self.reset()
 
@@ -286,6 +286,7 @@ class Pool:
         """As if it had never run: also in a child process, which has the memory but none of the threads."""
         ctypes.memset(self.memory, 0, ctypes.sizeof(self.memory))
         ctypes.c_int64.from_address(self.shared + 8 * CLAIM).value = (1 << TASKS) - 1  # nothing to take
+        self.busy.value = 1
         self.lock = threading.Lock()
         self.threads: list[threading.Thread] = []
 
@@ -307,7 +308,11 @@ class Pool:
                     self.start()
                 if self.sleepers.value or self.clash.value:
                     self.place()
-            return program(objects)
+            self.busy.value = 1
+            try:
+                return program(objects)
+            finally:
+                self.busy.value = 0
 
     def place(self) -> None:
         """Workers go elsewhere than on the caller's core, where the system likes to wake them and where both would spin."""
