@@ -234,6 +234,7 @@ class Run:
         return f
 
 
+RUN = Run(object.__basicsize__)
 _held = (ctypes.c_int64 * 1)()  # how many programs hold the BLAS at one thread
 _methods: list[Any] = []  # live as long as the process
 
@@ -247,7 +248,7 @@ class Words(known("numpy").xp.ndarray):  # type: ignore[name-defined,misc]
 def entry(words: Any, kept: Any) -> Callable[[list[Any]], Any]:
     """The function of Python that runs the program of these words, an array of int64. It keeps alive what they point to."""
     if not _methods:
-        (run,) = compiler.addresses([Run(object.__basicsize__)])
+        (run,) = compiler.addresses([RUN])
         name = ctypes.create_string_buffer(b"program")
         _methods.extend([(ctypes.c_int64 * 4)(ctypes.addressof(name), run, 8, 0), name])  # a PyMethodDef that takes one object
         ctypes.pythonapi.PyCFunction_NewEx.restype = ctypes.py_object

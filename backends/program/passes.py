@@ -51,16 +51,22 @@ def apart(program: Program, outputs: tuple[Any, ...]) -> Program:
 
 def inlined(program: Program) -> Program:
     """The steps of scans, simplified."""
+    if all(i.program is None for i in program.body):
+        return program
     return program.with_body([replace(i, program=simplify(i.program)) if i.program is not None else i for i in program.body])
 
 
 def expand(program: Program, known: Callable[[str], bool]) -> Program:
     """Gap functions that a lowering has no kernel for, as the calls of their portable bodies."""
+    names = {i.name for i in program.body}
+    bodies = {name: GAPS[name].portable for name in names if hasattr(GAPS.get(name), "portable") and not known(name)}  # type: ignore[attr-defined]
+    if not bodies:
+        return program
     w = Writer(program)
     for i in program.body:
         i = w.entered(i)
-        portable = getattr(GAPS.get(i.name), "portable", None)
-        if known(i.name) or portable is None:
+        portable = bodies.get(i.name)
+        if portable is None:
             w.keep(i)
             continue
         inner, entered = _traced(portable, i, w)
@@ -614,6 +620,8 @@ def assemble(program: Program) -> Program:
 
     q, k, v = x[:, 0], x[:, 1], x[:, 2] give dx = (0 with dq at 0) + (0 with dk at 1) + (0 with dv at 2).
     """
+    if all(i.name != "set_item" for i in program.body):
+        return program
     w = Writer(program)
     zero = {i.outs[0] for i in program.body if i.name == "full" and i.args[0] == 0}
     pieces: dict[int, tuple[int, list[tuple[int, int, Ref]]]] = {}  # ref → (axis, [(start, stop, x)])
