@@ -275,6 +275,10 @@ class Function:
         self.line(text)
         return place
 
+    def prefetch(self, place: Value, level: int) -> None:
+        """Fetch the line at this address, which need not exist, into the caches from this level on (3: the first, 2: the second)."""
+        self.call("llvm.prefetch.p0", [place, self.constant(0, "int32"), self.constant(level, "int32"), self.constant(1, "int32")], None)
+
     def slot(self, dtype: str, lanes: int = 1, count: int = 1) -> Value:
         """Room on the stack for values of this type, which LLVM keeps in registers where it can."""
         value = Value(self, f"%s{self.fresh()}", "ptr")

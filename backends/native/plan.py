@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from backends.native import beside, convolution, gemm, small, winograd
+from backends.native import beside, blocked, convolution, gemm, small, winograd
 from backends.native.beside import Beside
 from backends.native.blas import Blas
+from backends.native.blocked import Blocked
 from backends.native.convolution import Convolve, ConvolveWeights
 from backends.native.emit import SIZE
 from backends.native.gemm import Gemm
@@ -486,7 +487,7 @@ class Plan:
             if t and part.depth[0]:
                 target = Home("arena", self.room(p.c.nbytes))
                 partial.append((Use(p.out, dtype, 0, (), None, "sum"), target.place))
-            entries.append([self.gemm(p, share, part, target)] if share[0] < share[1] and all(s < e for s, e in (part.rows, part.columns)) else [])
+            entries.append([self.gemm(p, t, share, part, target)] if share[0] < share[1] and all(s < e for s, e in (part.rows, part.columns)) else [])
         entries += [[] for _ in range(self.threads - len(entries))]
         if partial:
             self.schedule(entries)
@@ -506,7 +507,7 @@ class Plan:
             parts.append([Entry(kernel, words, [wrote, *(self.whole(root, False) for root in r.reads)])] if start < stop else [])
         return parts + [[] for _ in range(self.threads - len(parts))]
 
-    def gemm(self, p: Product, share: tuple[int, int], part: gemm.Part, target: Home | None) -> Entry:
+    def gemm(self, p: Product, t: int, share: tuple[int, int], part: gemm.Part, target: Home | None) -> Entry:
         dtype = self.grouping.dtypes[p.out]
         size = SIZE[dtype]
         (m0, m1), (n0, n1), (k0, k1) = part.rows, part.columns, part.depth
@@ -523,8 +524,13 @@ class Plan:
             words |= {name: address, f"ld{name}": lead, f"{name}_batch": step, f"transpose_{name}": gemm.TRANSPOSED if transposed else gemm.PLAIN}
             words |= {f"{name}_row": row, f"{name}_column": column}
             boxes.append(self.box(address, size, [(words["batch"], step), (r1 - r0, row), (c1 - c0, column)], name == "c"))
-        if small.suits(dtype, words["m"], words["n"], words["k"], words["b_column"] != 1):
-            return Entry(Small(dtype, words["b_column"] != 1), [words[key] for key in small.WORDS], boxes)
+        m, n, k, turned = words["m"], words["n"], words["k"], words["b_column"] != 1
+        if small.suits(dtype, m, n, k, turned):
+            return Entry(Small(dtype, turned), [words[key] for key in small.WORDS], boxes)
+        if blocked.suits(dtype, m, n, k, turned):
+            words["rows"], words["depth"] = blocked.blocks(m, k, dtype)
+            words["packed_a"], words["packed_b"] = self.borrowed(t, [size * elements for elements in blocked.room(m, n, k, dtype)])
+            return Entry(Blocked(dtype), [words[key] for key in blocked.WORDS], boxes)
         return Entry(Gemm(dtype, self.blas.bits), [words[key] for key in gemm.WORDS], boxes)
 
     def products(self, dtype: str, batch: int, sizes: tuple[int, int, int], places: tuple[Any, Any, Any], accumulate: bool, transposed: bool = False) -> Entry:
