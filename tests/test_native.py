@@ -25,8 +25,8 @@ from native_support import call, guarded, run_loop
 import ann
 from backends import jit, tree
 from backends.gaps import scan
+from backends.native import blocked, gemm, small, workers
 from backends.native import compile as compiler
-from backends.native import gemm, small, workers
 from backends.native.beside import Beside
 from backends.native.blas import Blas, blas, threads
 from backends.native.loops import Loop, Operand
@@ -401,6 +401,28 @@ def test_products_in_a_program_agree_with_numpy_whatever_computes_them(dtype):
         got = forms(x, y, np.ascontiguousarray(np.swapaxes(x, -1, -2)), np.ascontiguousarray(np.swapaxes(y, -1, -2)))
         for z, t in zip(got, [true, true, true, (x[..., :8, 1:].astype("f8") @ y[..., 1:, 1:].astype("f8"))], strict=True):
             np.testing.assert_allclose(z, t, rtol=0, atol=100 * np.finfo(dtype).eps * k**0.5)
+@pytest.mark.skipif(compiler.lanes() < 16, reason="made for vectors of 512 bits")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("transposed", ["", "a", "b", "ab"])
+def test_products_in_blocks_of_our_own_touch_nothing_but_their_matrices(transposed, dtype):
+    rng = np.random.default_rng(0)
+    sizes = [(1, 1, 1), (1, 50, 3), (7, 13, 5), (8, 48, 16), (9, 17, 31), (20, 95, 33), (31, 64, 193), (3, 129, 400), (64, 33, 0), (601, 61, 37), (530, 50, 389)]
+    for m, n, k in sizes:
+        for batch, accumulate in ((1, 0), (3, 1)) if m < 100 else ((1, 1),):
+            a, b = (guarded(rng.normal(size=(batch, *shape)).astype(dtype)) for shape in ((k, m) if "a" in transposed else (m, k), (n, k) if "b" in transposed else (k, n)))
+            wide = guarded(np.full((batch, m, n + 5), 7, dtype))
+            c = wide[:, :, 5:]  # rows further apart than they are long
+            c[...] = rng.normal(size=c.shape) if accumulate else np.nan
+            x, y = (np.swapaxes(z, 1, 2) if name in transposed else z for name, z in (("a", a), ("b", b)))
+            true = x.astype("float64") @ y.astype("float64") + (c if accumulate else 0)
+            packed = [guarded(np.full(size, np.nan, dtype)) for size in blocked.room(m, n, k, dtype)]
+            values = {"m": m, "n": n, "k": k, "batch": batch, "accumulate": accumulate} | dict(zip(("rows", "depth"), blocked.blocks(m, k, dtype), strict=True))
+            values |= {name: z.ctypes.data for name, z in zip(("a", "b", "c", "packed_a", "packed_b"), (a, b, c, *packed), strict=True)}
+            for name, z in (("a", x), ("b", y), ("c", c)):
+                values |= {f"{name}_{what}": stride // z.itemsize for what, stride in zip(("batch", "row", "column"), z.strides, strict=True)}
+            call(blocked.Blocked(dtype), [values[key] for key in blocked.WORDS])
+            np.testing.assert_allclose(c, true, rtol=0, atol=np.finfo(dtype).eps * (8 + 4 * k))
+            assert (wide[:, :, :5] == 7).all()
 
 
 def test_parts_cover_a_product_once():
