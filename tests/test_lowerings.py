@@ -49,7 +49,7 @@ def draw(seed):
     if seed % 10 == 0:
         n = 0
     if seed % 7 == 0:
-        n, m = 700, 64  # blocks of rows
+        n, m = 700, 128  # blocks of rows
     dtype = "float32" if seed % 3 else "float64"
     shapes = [(n, m), (m,), (n, m), (m, k), (n, 1), (), (n, m, k)]
     arrays = [np.asarray(r.normal(size=s), dtype=dtype) for s in shapes] + [r.integers(0, 5, size=(n, m)), r.integers(0, max(n, 1), size=(4,))]
@@ -355,7 +355,7 @@ def test_what_is_written_over_a_donated_argument_block_by_block_still_reads_its_
         b = a * 2.0
         return new, xp.sum(b * b)
 
-    p, q = RNG.normal(size=(2, 700, 64))
+    p, q = RNG.normal(size=(2, 700, 128))
     agree(jit(f, donate=0, lowering="numpy")(p.copy(), q), f(p, q), "float64")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 Array = Any
-CHUNK = 1 << 14  # entries of one operand in a block of rows
+CHUNK = 1 << 15  # entries of one operand in a block of rows
 CONSTANT = -(1 << 40)  # the root of what is never written
 
 
@@ -46,6 +46,10 @@ class Line:
         values = (*self.writes, *self.reads)
         return self.template.format(*(names[v.name] if names and rowed else v.name for v, rowed in zip(values, self.rowed, strict=True)))
 
+    def width(self) -> int:
+        """Entries of its largest operand."""
+        return max((v.sample.size for v in (*self.writes, *self.reads)), default=0)
+
     def uses(self) -> list[tuple[Value, bool]]:
         return list(zip((*self.writes, *self.reads), self.rowed, strict=True))
 
@@ -69,15 +73,14 @@ def blocks(lines: list[Line], given: set[Any]) -> tuple[list[str], list[str], in
 
 
 def run_of_rows(lines: list[Line], k: int) -> int:
-    """How many lines from k on make one block: at least two, alike in rows, on arrays of more than two chunks; else 0."""
+    """How many lines from k on make one block: at least two, alike in rows and in width, on arrays of more than two chunks; else 0."""
     n = lines[k].rows
     if n < 2:
         return 0
-    end = k
-    while end < len(lines) and lines[end].rows == n and not crosses(lines[k:end], lines[end]):
+    end, width = k, lines[k].width()
+    while end < len(lines) and lines[end].rows == n and width // 2 <= lines[end].width() <= 2 * width and not crosses(lines[k:end], lines[end]):
         end += 1
-    largest = max((v.sample.size for line in lines[k:end] for v, _ in line.uses()), default=0)
-    return end - k if end - k >= 2 and largest > 2 * CHUNK else 0
+    return end - k if end - k >= 2 and width > 2 * CHUNK else 0
 
 
 def crosses(block: list[Line], line: Line) -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from backends.program.abstract import Spec
 
 NARROW, TILE, MANY = 64, 1024, 1 << 14  # a vector so short is laid end to end to this length, where it is added to so many entries
+WHOLE = 4096  # entries of an array that a number becomes
 SHORT = 32  # entries of rows whose extremes are those of columns in a copy
 FEW = 32  # entries that an elementwise extreme of slices is taken of
 REDUCTIONS = {"sum": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multiply, "any": np.logical_or, "all": np.logical_and}
@@ -47,30 +48,41 @@ def elementwise(w: Writer, i: Instruction) -> bool:
     reads = [w.operand(x, common) for x in i.args]
     y = w.storage(i.outs[0])
     u = w.constant(ufunc(i.name), "u_")
-    y, *reads = tiled(w, y, reads)
+    y, *reads = tiled(w, i, y, reads)
     arguments = ", ".join(f"{{{k + 1}}}" for k in range(len(reads)))
     out_of = "out=" if i.name in ("maximum", "minimum") else ""  # these take it by keyword alone
     w.lines.append(Line(f"{u}({arguments}, {out_of}{{0}})", [y], reads, w.rows(y)))
     return True
 
 
-def tiled(w: Writer, y: Value, reads: list[Value]) -> list[Value]:
-    """y and what an elementwise call reads, where a short vector along the last axis is laid end to end: long inner loops."""
-    shape, c = y.sample.shape, y.sample.shape[-1:]
-    short = [v for v in reads if v.sample.shape == c]
-    whole = all(v.sample.flags.c_contiguous and v.sample.shape == shape for v in (y, *reads) if v not in short and v.sample.ndim)
-    if not short or not whole or len(shape) < 2 or c[0] > NARROW or y.sample.size < MANY:
-        return [y, *reads]
-    places = math.prod(shape[1:-1]) if len(shape) > 2 else shape[0]
-    times = max(m for m in range(1, TILE // c[0] + 1) if places % m == 0)
-    long = (*shape[: len(shape) > 2], places // times, times * c[0])
+def tiled(w: Writer, i: Instruction, y: Value, reads: list[Value]) -> list[Value]:
+    """y and what an elementwise call reads, in shapes for long inner loops.
 
-    def tile(v: Value) -> Value:
-        t = w.scratch(long[-1:], v.sample.dtype)
-        w.lines.append(Line("{0}[...] = {1}", [w.flat(t, (times, *c))], [v]))
+    A short vector along the last axis is laid end to end. A number becomes a vector for maximum and minimum, which are several times as slow with numbers.
+    """
+    shape, c = y.sample.shape, y.sample.shape[-1:]
+    short = [v for v in reads if v.sample.shape == c and c[0] <= NARROW] if len(shape) > 1 and y.sample.size >= MANY else []
+    numbers = [v for v in reads if v.root == CONSTANT and not v.sample.ndim] if i.name in ("maximum", "minimum") and y.sample.dtype.kind == "f" else []
+    if not short and not numbers or not all(v.sample.flags.c_contiguous and v.sample.shape == shape for v in (y, *reads) if v not in short and v.sample.ndim):
+        return [y, *reads]
+    if not short and y.sample.size <= WHOLE:
+        return [y, *(w.operand(v.sample.item(), v.sample.dtype.name, shape) if v in numbers else v for v in reads)]
+    lead = shape[:1] if len(shape) > 2 or (len(shape) == 2 and not short and c[0] > NARROW) else ()
+    inner, unit = math.prod(shape[len(lead) :]), c[0] if short else 1
+    run = max((m for m in range(unit, TILE + 1, unit) if inner % m == 0), default=1)
+    if run <= unit:
+        return [y, *reads]
+
+    def long(v: Value) -> Value:
+        if v in numbers:
+            return w.operand(v.sample.item(), v.sample.dtype.name, (run,))
+        if v not in short:
+            return w.flat(v, (*lead, inner // run, run)) if v.sample.ndim else v
+        t = w.scratch((run,), v.sample.dtype)
+        w.lines.append(Line("{0}[...] = {1}", [w.flat(t, (run // unit, unit))], [v]))
         return t
 
-    return [tile(v) if v in short else w.flat(v, long) if v.sample.ndim else v for v in (y, *reads)]
+    return [long(v) for v in (y, *reads)]
 
 
 def astype(w: Writer, i: Instruction) -> bool:
