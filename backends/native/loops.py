@@ -136,8 +136,9 @@ class Loop:
                     for u in self.arguments(v):
                         visit(u, sweep)
 
-        for v, sweep in self.roots:
-            visit(v, sweep)
+        if max(self.sweep, default=0):
+            for v, sweep in self.roots:
+                visit(v, sweep)
         return sorted(found)
 
     @cached_property
