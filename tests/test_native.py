@@ -394,7 +394,7 @@ def test_small_products_of_any_size_and_layout(dtype):
 def test_products_in_a_program_agree_with_numpy_whatever_computes_them(dtype):
     """Sizes on both sides of what small.suits, and of what is shared among threads; views, stacks, transposed operands."""
     rng = np.random.default_rng(0)
-    for batch, m, n, k in [((), 32, 10, 32), ((), 64, 64, 32), ((), 128, 256, 96), ((6,), 64, 32, 16), ((2, 3), 48, 48, 8), ((), 40, 3, 20)]:
+    for batch, m, n, k in [((), 32, 10, 32), ((), 1100, 10, 100), ((), 64, 64, 32), ((), 128, 256, 96), ((6,), 64, 32, 16), ((2, 3), 48, 48, 8), ((), 40, 3, 20)]:
         x, y = rng.normal(size=(*batch, m, k)).astype(dtype), rng.normal(size=(*batch, k, n)).astype(dtype)
         forms = jit(lambda a, b, at, bt: (a @ b, at.swapaxes(-1, -2) @ b, a @ bt.swapaxes(-1, -2), a[..., :8, 1:] @ b[..., 1:, 1:]), lowering="native")
         true = x.astype("f8") @ y.astype("f8")

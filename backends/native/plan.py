@@ -525,7 +525,7 @@ class Plan:
             words |= {f"{name}_row": row, f"{name}_column": column}
             boxes.append(self.box(address, size, [(words["batch"], step), (r1 - r0, row), (c1 - c0, column)], name == "c"))
         m, n, k, turned = words["m"], words["n"], words["k"], words["b_column"] != 1
-        if small.suits(dtype, m, n, k, turned):
+        if small.suits(dtype, m, n, k, words["a_column"] == 1, turned):
             return Entry(Small(dtype, turned), [words[key] for key in small.WORDS], boxes)
         if blocked.suits(dtype, m, n, k, turned):
             words["rows"], words["depth"] = blocked.blocks(m, k, dtype)

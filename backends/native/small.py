@@ -1,4 +1,4 @@
-"""Products of small matrices, where what the BLAS spends on a call and on copies is a large part of the time.
+"""Products of small matrices, or of a tall one with a small one, where the BLAS spends a large part of the time on its call and on copies.
 
     C[i] ← A[i]·B[i],  i < batch        rows of B are vectors, elements of A are broadcast, and 8 rows of C, two vectors wide, stay in registers
 
@@ -84,13 +84,18 @@ class _Writer:
                 f.store(panel, (k + i) * (2 * lanes) + v, x)
 
 
-def suits(dtype: str, m: int, n: int, k: int, turned: bool) -> bool:
-    """Whether this is faster than the BLAS, as measured with OpenBLAS and AVX-512: it is where little is computed in vain, if the BLAS copies its
-    operands, for which a transposed B is reason enough; or if its call is what takes long."""
-    if machine_lanes() < 16 or max(m, n, k) > DEPTH or not m * n:
+def suits(dtype: str, m: int, n: int, k: int, plain: bool, turned: bool) -> bool:
+    """Whether this is faster than the BLAS, as measured with OpenBLAS and AVX-512. plain: the rows of A are rows in memory.
+
+    Where the BLAS copies its operands this is, as long as B stays in the second cache; else, where little is computed in vain, with columns of B
+    to transpose also some more; or where what is done is so little that the call takes long.
+    """
+    if machine_lanes() < 16 or not m * n or k > (DEPTH if turned or not plain else 4 * DEPTH):
         return False
+    if m * n * k > 10**6:
+        return m >= 32 and 4 <= n <= 256 and n * k <= 1 << 17
     lanes = 4 * machine_lanes() // SIZE[dtype]
     rows, columns = m / (-(-m // ROWS) * ROWS), n / (-(-n // lanes) * lanes)  # the part that is not in vain
     if turned:
         return m >= 32 and rows * columns >= 0.85
-    return rows * columns >= (0.85 if m * n * k > 10**6 else 0.95) or (m * n * k <= 20_000 and rows > 0.9 and columns > 0.6)
+    return rows * columns >= 0.95 or (m * n * k <= 20_000 and rows > 0.9 and columns > 0.6)
