@@ -312,8 +312,16 @@ def backward(outputs: list[tuple[Node, int, Any]], leaves: list[Node | None]) ->
     return [gradients.get(leaf.order, {}).get(0) if leaf is not None else None for leaf in leaves]
 
 
-def gradients_by_node(outputs: list[tuple[Node, int, Any]], kept: Collection[int] = ()) -> dict[int, dict[int, Any]]:
-    """{order of a node: {output number: gradient}} of the leaves, and of the nodes that are to be kept. Each node is visited once."""
+def next_order() -> int:
+    """A number greater than the orders of all nodes there are, less than those of all to come."""
+    return next(_orders)
+
+
+def gradients_by_node(outputs: list[tuple[Node, int, Any]], kept: Collection[int] = (), since: int = 0) -> dict[int, dict[int, Any]]:
+    """{order of a node: {output number: gradient}} of the leaves, of the nodes that are to be kept, and of those before `since`, where the way back ends.
+
+    Each node is visited once.
+    """
     gradients: dict[int, dict[int, Any]] = {}
     nodes: dict[int, Node] = {}
     heap: list[int] = []
@@ -331,7 +339,7 @@ def gradients_by_node(outputs: list[tuple[Node, int, Any]], kept: Collection[int
         add(node, slot, dy)
     while heap:
         node = nodes[-heapq.heappop(heap)]
-        if node.pull is None:
+        if node.pull is None or node.order < since:
             continue
         slots = gradients[node.order] if node.order in kept else gradients.pop(node.order)
         if node.outputs is None:

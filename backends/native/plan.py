@@ -33,11 +33,11 @@ WORTH = 1 << 13  # elements, of a group of few operations, from which it is shar
 class Home:
     """Where a root lies: "array" (of the caller, or a result: its slot), "constant" (its address) or "arena" (a place in it).
 
-    Besides, of an entry: "list", its inner list; "inner", the table of the inner entry `place`.
+    Besides, of an entry: "list", its inner list; "inner", the table of an inner entry, `place` its number, and those of inner ones of that one.
     """
 
     kind: str
-    place: int
+    place: Any
 
 
 @dataclass(frozen=True)
@@ -600,21 +600,28 @@ class Plan:
         arrays += [(self.address(root, 0), self.grouping.bases[root].nbytes // s.count) for root in s.stacked]
         place = {k: k for k in range(len(s.inputs))} | {k: len(s.inputs) + y for y, (k, _) in enumerate(step.results[len(s.carries) :])}
         arena, (scratch,) = self.fixed(step.arena)[0].place, self.borrowed(0, step.scratch)
-        entries, moves = [entry for phase in step.phases for entry in phase[0]], []
-        for e, entry in enumerate(entries):
-            for k, word in enumerate(entry.words):
-                home, offset = word if isinstance(word, tuple) else (Home("", 0), 0)
-                if home.kind == "arena":
-                    entry.words[k] = Home("arena", arena + home.place), offset
-                elif home.kind == "scratch":
-                    entry.words[k] = scratch[0], scratch[1] + offset
-                elif home.kind == "array":
-                    (outer, start), move = arrays[place[home.place]]
-                    entry.words[k] = outer, start + offset
-                    if move:
-                        first = (s.count - 1) * move if s.reverse else 0
-                        moves += [(Home("inner", e), k), (outer, start + offset + first), -move if s.reverse else move]
-                        entry.words[k] = 0
+        moves: list[Any] = []
+
+        def moved(entries: list[Entry], path: tuple[int, ...]) -> list[Entry]:
+            """Entries in the words of this plan."""
+            for e, entry in enumerate(entries):
+                moved(entry.inner, (*path, e))
+                for k, word in enumerate(entry.words):
+                    home, offset = word if isinstance(word, tuple) else (Home("", 0), 0)
+                    if home.kind == "arena":
+                        entry.words[k] = Home("arena", arena + home.place), offset
+                    elif home.kind == "scratch":
+                        entry.words[k] = scratch[0], scratch[1] + offset
+                    elif home.kind == "array":
+                        (outer, start), move = arrays[place[home.place]]
+                        entry.words[k] = outer, start + offset
+                        if move:
+                            first = (s.count - 1) * move if s.reverse else 0
+                            moves.extend([(Home("inner", (*path, e)), k), (outer, start + offset + first), -move if s.reverse else move])
+                            entry.words[k] = 0
+            return entries
+
+        entries = moved([entry for phase in step.phases for entry in phase[0]], ())
         self.flagged |= step.flagged
         constants = self.grouping.constants  # those of the step are kept as long as these
         constants.update(enumerate(step.grouping.constants.values(), len(self.grouping.shapes) + len(constants)))

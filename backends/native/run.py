@@ -64,16 +64,16 @@ class NativeRun:
         patches: list[tuple[int, int, int]] = []  # (place among the words, slot, offset)
         relative: list[int] = []  # places of words that are places of others
 
-        def written(entries: list[Entry]) -> list[tuple[int, int]]:
-            """(kernel, the place of its table) for each."""
+        def written(entries: list[Entry]) -> list[tuple[int, int, Any]]:
+            """(kernel, the place of its table, the same of its inner list) for each."""
             pairs = []
             for entry in entries:
                 inner, list_ = written(entry.inner), len(words)
-                for kernel, at in inner:
+                for kernel, at, _ in inner:
                     relative.append(len(words) + 1)
                     words.extend([kernel, 8 * at])
                 words.extend([0] * bool(inner))
-                pairs.append((code[entry.kernel], len(words)))
+                pairs.append((code[entry.kernel], len(words), inner))
                 for word in entry.words:
                     if isinstance(word, tuple):
                         home, offset = word
@@ -81,7 +81,10 @@ class NativeRun:
                             patches.append((len(words), home.place, offset))
                         if home.kind in ("list", "inner"):
                             relative.append(len(words))
-                            word = 8 * (list_ if home.kind == "list" else inner[home.place][1] + offset)
+                            at = list_
+                            if home.kind == "inner":
+                                _, at, _ = functools.reduce(lambda one, e: one[2][e], home.place, (0, 0, inner))
+                            word = 8 * (at + offset)
                         else:
                             word = offset + (starts["scratch", home.place] if home.kind == "scratch" else starts[home.kind] + home.place)
                     words.append(word)
@@ -91,7 +94,7 @@ class NativeRun:
         table = np.array(words or [0], np.int64)
         place = _address(table)
         table[relative] += place
-        flat = [np.array([x for kernel, word in one for x in (kernel, place + 8 * word)] + [0], np.int64) for one in lists]
+        flat = [np.array([x for kernel, word, _ in one for x in (kernel, place + 8 * word)] + [0], np.int64) for one in lists]
         rows, k = np.zeros((len(phases) + 1, workers.TASK + self.threads), np.int64), 0
         for row, phase in zip(rows, phases, strict=False):
             row[: workers.TASK] = len(phase), (1 << workers.TASKS) - (1 << len(phase))

@@ -17,7 +17,7 @@ from ann.autodiff.tape import CONSTANT, Traced, raw
 from backends.library import GAPS, Library, library_of
 from backends.wrapped import Namespace, users_line
 
-from ann.autodiff.rules import algebra, creation, elementwise, manipulation, reductions  # noqa: F401, isort: skip  (they fill the table)
+from ann.autodiff.rules import algebra, creation, elementwise, loop, manipulation, reductions  # noqa: F401, isort: skip  (they fill the table)
 
 for _table, _names in ((RULES, ("matmul", "matrix_transpose")), (PLAIN, ("tensordot", "vecdot"))):  # the standard has them in both places
     _table["linalg"] |= {_name: _table[""][_name] for _name in _names}
