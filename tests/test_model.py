@@ -462,6 +462,10 @@ def test_a_gate_before_the_last_product_is_no_probability():
     m = ann.Model([ann.Dense(4, "sigmoid"), lambda x: x * ann.sigmoid(x), ann.Dense(1, "silu")], seed=0)
     m.compile("adam", "binary_crossentropy")
     assert m.fit(x, y == 1, verbose=0)["loss"][0] > 0 and m.predict_proba(x).max() < 1
+    m = ann.Model([ann.Dense(6), lambda x: x[:, :3] * ann.sigmoid(x[:, 3:])], seed=0)  # a gated linear unit gives logits
+    m.compile("adam", "categorical_crossentropy")
+    assert m.fit(x, y, verbose=0)["loss"][0] > 0
+    np.testing.assert_allclose(m.predict_proba(x).sum(axis=1), 1.0, rtol=1e-5)
 
 
 def test_a_shared_softmax_is_never_doubled():

@@ -226,8 +226,8 @@ PROBABILITIES = (*LINKS, "hard_sigmoid")  # formulas whose values are probabilit
 PRODUCTS = ("matmul", "tensordot", "vecdot", "einsum", "scan")
 
 
-def probabilities_of(program: Program, k: int) -> tuple[str | None, bool]:
-    """(the softmax or sigmoid that output k comes out of, whether nothing but its shape was changed after it).
+def probabilities_of(program: Program, k: int, link: str) -> tuple[str | None, bool]:
+    """(the softmax or sigmoid that gives output k, True); or (link, False) where output k is computed further from that one.
 
     It is looked for up to the last product of matrices or convolution: what comes after that are logits. (None, True) where there is none.
     """
@@ -242,13 +242,15 @@ def probabilities_of(program: Program, k: int) -> tuple[str | None, bool]:
     y = program.outputs[k]
     while y in made and formula(made[y]) is None and made[y].name in VIEWS:
         y = made[y].args[0]
-    certain, seen, waiting = y, set(), [y]
+    if y in made and (name := formula(made[y])):
+        return name, True
+    seen, waiting = set(), [y]
     while waiting:
         y = waiting.pop()
         if y not in made or y in seen or made[y].name in PRODUCTS or "float" not in program.values[y].dtype:
             continue
-        if name := formula(made[y]):
-            return name, y == certain
+        if formula(made[y]) == link:
+            return link, False
         seen.add(y)
         waiting += made[y].reads
     return None, True
@@ -268,7 +270,7 @@ def make_task(net: Layer, built: Built, names: list[str], loss: Any, loss_weight
         chosen[name], k = losses.get(one), names.index(name)
         if getattr(chosen[name], "from_logits", False):
             traced = traced or program()
-            chosen[name], links[name], swap = _settle(one, chosen[name], *built.ends[k], *probabilities_of(traced, k), f"output {name!r}" if name else "the network")
+            chosen[name], links[name], swap = _settle(one, chosen[name], built.ends[k], probabilities_of(traced, k, chosen[name].link), f"output {name!r}" if name else "the network")
             swaps |= swap
         else:
             link = None if hasattr(chosen[name], "from_logits") else getattr(chosen[name], "link", None)
@@ -300,10 +302,10 @@ def by_output(given: Any, names: list[str], what: str) -> dict[str, Any]:
 
 
 def _settle(
-    given: Any, loss: Any, path: str | None, layer: Layer | None, alone: bool, last: str | None, certain: bool, output: str
+    given: Any, loss: Any, end: tuple[str, Layer, bool], probabilities: tuple[str | None, bool], output: str
 ) -> tuple[Any, Callable[[Array], Array], dict[str, Layer]]:  # fmt: skip
-    """(loss, link, swaps) for an output that this layer makes and a loss of logits: by name it takes the value before a softmax or sigmoid."""
-    kind = type(loss).__name__
+    """(loss, link, swaps) for a loss of logits and an output that ends so: a loss by name takes the value before a softmax or sigmoid."""
+    (path, layer, alone), (last, certain), kind = end, probabilities, type(loss).__name__
     if last is None or (not certain and not isinstance(given, str)):
         return loss, functions.activation(loss.link), {}
     if not certain:
@@ -311,16 +313,16 @@ def _settle(
             f"{output} computes further with what a {last} gives, so {given!r} cannot know whether its outputs are probabilities. "
             f"Say so: {kind}(from_logits=False) if they are, {kind}(from_logits=True) if they are not."
         )
-    ends = layer is not None and link_of(layer) == last
+    ends = link_of(layer) == last
     if not isinstance(given, str):
         told = f'{layer!r} already gives probabilities, but the loss expects logits. Remove the "{last}"' if ends else (
             f"{output} already gives probabilities, by a {last}, but the loss expects logits. Remove it"
         )  # fmt: skip
         raise ValueError(f"{told}, or write {kind}(from_logits=False).")
-    before = before_link(layer) if alone and ends and last == loss.link else None  # type: ignore[arg-type]
+    before = before_link(layer) if alone and ends and last == loss.link else None
     if before is None:
         return dataclasses.replace(loss, from_logits=False), functions.identity, {}
-    return loss, LINKS[last], {path: before}  # type: ignore[dict-item]
+    return loss, LINKS[last], {path: before}
 
 
 def _metrics_by_output(wanted: Any, names: list[str], chosen: list[str]) -> dict[str, Any]:
