@@ -511,3 +511,70 @@ def test_a_child_process_calls_with_workers_of_its_own():
     if child == 0:
         os._exit(0 if all((f(x) == y).all() for _ in range(100)) else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def drawn(r, depth=0):
+    """A random tree of arrays, numbers and constants."""
+    kind = r.choice(["dict", "list", "tuple", "leaf", "leaf"]) if depth < 3 else "leaf"
+    if depth == 0:
+        kind = r.choice(["dict", "list", "tuple"])
+    if kind == "leaf":
+        array = lambda: np.asarray(r.normal(size=[(), (1,), (3,), (2, 3)][r.integers(4)]))  # noqa: E731
+        return r.choice([array, array, array, lambda: int(r.integers(-5, 5)), lambda: float(r.normal()), lambda: None, lambda: "word", lambda: True])()
+    items = [drawn(r, depth + 1) for _ in range(int(r.integers(0, 4)))]
+    return dict(zip(("a", "b", 3), items, strict=False)) if kind == "dict" else tuple(items) if kind == "tuple" else items
+
+
+def shaken(r, x):
+    """The same tree in new containers; now and then something is otherwise."""
+    if r.random() < 0.01:
+        return r.choice([lambda: None, lambda: 1, lambda: 2.0, lambda: {}, lambda: (), lambda: np.zeros(2), lambda: {"a": np.ones(3)}])()
+    if isinstance(x, dict):
+        items = [(key, shaken(r, part)) for key, part in x.items()]
+        return dict(items[::-1] if r.random() < 0.02 else items)
+    if isinstance(x, list | tuple):
+        return type(x)(shaken(r, part) for part in x)
+    return x.copy() if hasattr(x, "copy") and r.random() < 0.3 else x
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_trees_in_and_out(seed):
+    """Whatever comes, whoever holds it: the results are those of the function, and what was given out before stays as it was."""
+    r = np.random.default_rng(seed)
+    p, q = drawn(r), drawn(r)
+    wrap = int(r.integers(0, 4))
+
+    def f(p, q):
+        new = tree.map(lambda x: x * 0.5 + 1.0 if hasattr(x, "shape") or type(x) in (int, float) else x, p)
+        total = sum((x.sum() for x in tree.leaves((p, q)) if getattr(x, "shape", ())), 0.0)
+        return [new, (new, total), {"new": new, "q": q, "n": [total, None, "word"]}, [[new], [], total, (q,)]][wrap]
+
+    step = native(f, donate=0)
+    held, shapes = [], []
+    for _ in range(25):
+        given, beside = (shaken(r, x) if r.random() < 0.5 else x for x in (p, q))
+        copies = tree.map(lambda x: x.copy() if hasattr(x, "copy") else x, (given, beside))
+        try:
+            meant = f(*copies)
+        except (TypeError, AttributeError):
+            continue
+        y = step(given, beside)
+        close(y, meant)
+        if r.random() < 0.2:
+            held.append(y)
+            shapes.append(repr(tree.map(lambda x: 0, y)))
+        new = y["new"] if wrap == 2 else y[0] if wrap == 1 else y[0][0] if wrap == 3 else y
+        p = new if r.random() < 0.8 else copies[0]
+    assert shapes == [repr(tree.map(lambda x: 0, y)) for y in held]
+
+
+def close(a, b):
+    assert type(a) is type(b) or (np.ndim(a) == np.ndim(b) == 0 and {type(a), type(b)} <= {np.float64, np.ndarray}), (a, b)  # 0-d in donated memory
+    if isinstance(a, dict | list | tuple):
+        assert (list(a) == list(b)) if isinstance(a, dict) else len(a) == len(b)
+        for x, y in zip(*((x.values() if isinstance(x, dict) else x) for x in (a, b)), strict=True):
+            close(x, y)
+    elif hasattr(a, "dtype"):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+    else:
+        assert a == b or abs(a - b) < 1e-12
