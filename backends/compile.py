@@ -29,6 +29,7 @@ from backends.program.program import Escaped, Program, Ref, extract, spare
 from backends.wrapped import users_line
 
 Tree = Any
+BINDINGS = 4  # how often functions that call one program are made
 MOST = 128  # programs that one function keeps; the least recently used goes
 
 
@@ -55,19 +56,27 @@ class Compiled:
         self.scope: dict[str, Any] = {}
         self.written = _written(shape, self, self.scope)
         self.result: Callable[[list[Any]], Tree] = eval(f"lambda v: {self.written}", self.scope)
-        self.call: Callable[..., Any] | None = None
+        self.calls: tuple[Callable[..., Any], Callable[..., Any]] = _unknown, _unknown
+        self.made_by, self.left = getattr(run, "bind", None), BINDINGS
 
-    def bind(self, args: tuple[Any, ...], static: frozenset[int], donate: frozenset[int], refused: Any) -> Callable[..., Any]:
-        """call(*args) → the result for arguments like these, NotImplemented for others; a new one where that there is has refused them.
+    def bind(self, args: tuple[Any, ...], static: frozenset[int], donate: frozenset[int], refused: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """Two ways to call(*args) → the result for arguments like these, NotImplemented for others: the second is for what the first refuses.
 
-        run.bind, where it is, may make it: a lowering can look at trees and build them faster than Python does.
+        run.bind, where it is, may make the first: a lowering can look at trees and build them faster than Python does. Made anew a few times
+        where they have refused arguments of this program: a NumPy scalar may have become an array, another constant may be equal.
         """
-        if self.call is None or self.call is refused:
-            make = getattr(self.run, "bind", None)
-            self.call = make and make(args, static, donate, self.shape, self.weak, self.scalars)
-        if self.call is None:
-            self.call = _call(self, args, static)
-        return self.call
+        make = getattr(self.run, "bind", None)
+        if self.made_by is not make:  # the lowering has planned anew
+            self.made_by, self.left = make, BINDINGS
+        if self.left == BINDINGS or (self.left and refused is self.calls[0]):
+            fast = make and make(args, static, donate, self.shape, self.weak, self.scalars)
+            if fast and self.left == BINDINGS:
+                self.calls = fast, _unknown
+            else:
+                slow = _call(self, args, static)
+                self.calls = (fast, slow) if fast else (slow, _unknown)
+            self.left -= 1
+        return self.calls
 
     def explain(self) -> str:
         """Which lowering runs the program, and why not a faster one."""
@@ -95,6 +104,7 @@ class Jitted:
             raise ValueError(f"jit: argument {min(both, default='')} is donated and static; an array is donated, a static argument is none")
         self.traces = 0
         self._quick: Callable[..., Any] = _unknown  # what did the last call, for arguments like those
+        self._second: Callable[..., Any] = _unknown  # and for those that it refuses, like arrays that must be copied first
         self._compiled: OrderedDict[Any, Compiled] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -137,9 +147,10 @@ class Jitted:
         return made.program
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        quick = self._quick
-        if not kwargs and (result := quick(*args)) is not NotImplemented:
-            return result
+        if not kwargs:
+            quick = self._quick
+            if (result := quick(*args)) is not NotImplemented or (result := self._second(*args)) is not NotImplemented:
+                return result
         found, leaves = self._find(args, kwargs)
         if found is None:  # no arrays, or traced ones: then another trace is under way, and this function is a part of it
             return self.f(*args, **kwargs)
@@ -147,7 +158,7 @@ class Jitted:
             return self._checked(found, leaves, args, kwargs)
         result = found.result(found.execute(leaves))
         if not kwargs:
-            self._quick = found.bind(args, self.static.places, self.donate.places, quick)
+            self._quick, self._second = found.bind(args, self.static.places, self.donate.places, quick)
         return result
 
     def _told(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[Any, bool, bool]]:

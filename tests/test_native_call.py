@@ -170,6 +170,29 @@ def test_numbers_of_any_size():
     assert str(g(X, float("nan"))[1]) == "nan"
 
 
+def test_arrays_that_must_be_copied_first_cost_no_new_plan():
+    f, x = native(lambda p, x: (p + x, x * 2.0), donate=0), np.arange(12.0).reshape(3, 4)
+    frozen = np.ones((3, 2))
+    frozen.flags.writeable = False
+    for k in range(6):
+        same(f(np.ones((3, 2)), x[:, ::2]), (1.0 + x[:, ::2], x[:, ::2] * 2.0))
+        same(f(frozen, x[:, :2].copy()), (1.0 + x[:, :2], x[:, :2] * 2.0))
+        both = np.ones((3, 2))
+        same(f(both, both), (np.full((3, 2), 2.0), np.full((3, 2), 2.0)))
+        if k == 2:
+            ways = f._quick, f._second
+    assert in_machine_code(f) and ways == (f._quick, f._second) and (frozen == 1.0).all()
+
+
+def test_a_scalar_that_becomes_an_array():
+    """What comes first may be a scalar of NumPy; what is donated comes back as an array."""
+    f = native(lambda p, x: {"t": p["t"] + 1.0, "y": p["y"] * x}, donate=0)
+    p = {"t": np.float64(0.0), "y": X.copy()}
+    for _ in range(4):
+        p = f(p, 2.0)
+    assert in_machine_code(f) and p["t"] == 4.0 and (p["y"] == 16.0 * X).all()
+
+
 def test_constants_need_be_equal_not_the_same():
     f = native(lambda x, s, how: x * s[0] + (how[1] if how[0] == "plus" else 0.0), static=("s", "how"))
     seen = []
@@ -528,7 +551,7 @@ def drawn(r, depth=0):
 def shaken(r, x):
     """The same tree in new containers; now and then something is otherwise."""
     if r.random() < 0.01:
-        return r.choice([lambda: None, lambda: 1, lambda: 2.0, lambda: {}, lambda: (), lambda: np.zeros(2), lambda: {"a": np.ones(3)}])()
+        return r.choice([lambda: None, lambda: 1, lambda: 2.0, dict, lambda: (), lambda: np.zeros(2), lambda: {"a": np.ones(3)}])()
     if isinstance(x, dict):
         items = [(key, shaken(r, part)) for key, part in x.items()]
         return dict(items[::-1] if r.random() < 0.02 else items)
