@@ -49,7 +49,7 @@ def draw(seed):
     if seed % 10 == 0:
         n = 0
     if seed % 7 == 0:
-        n, m = 700, 128  # blocks of rows
+        n, m = 700, 64 if seed % 2 else 128  # blocks of rows, short vectors laid end to end
     dtype = "float32" if seed % 3 else "float64"
     shapes = [(n, m), (m,), (n, m), (m, k), (n, 1), (), (n, m, k)]
     arrays = [np.asarray(r.normal(size=s), dtype=dtype) for s in shapes] + [r.integers(0, 5, size=(n, m)), r.integers(0, max(n, 1), size=(4,))]
@@ -539,6 +539,57 @@ def test_what_is_put_together_may_be_made_in_its_place(how):
     run = jit(f, lowering="numpy")
     for scale in (1.0, 2.0):
         agree(run(a * scale, b), f(a * scale, b), "float64")
+
+
+def pooled(f, *arrays):
+    """A number that depends on an image y = conv(x, w) in the ways of f, and its gradients by the numpy lowering; how many convolutions are in cells."""
+
+    def loss(x, w, b):
+        parts = f(ann.namespace(x), x, w, b)
+        return sum(ann.namespace(x).sum(ann.tanh(y)) for y in parts), parts
+
+    def step(x, w, b):
+        return ann.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(x, w, b)
+
+    run = jit(step, lowering="numpy")
+    agree(run(*arrays), step(*arrays), "float64")
+    (program,) = run.programs
+    return len([i for i in NumPyRun(program).program.body if i.name == "banded" and set(i.static["blocks"].cell) != {1}])
+
+
+IN_CELLS = {
+    "a pool": lambda xp, x, w, b: [ann.max_pool(ann.relu(ann.conv(x, w, b)), size=2)], "other sizes": lambda xp, x, w, b: [ann.max_pool(ann.relu(ann.conv(x, w, b)), size=(2, 4))],
+    "no bias": lambda xp, x, w, b: [ann.max_pool(ann.conv(x, w), size=2)], "scaled": lambda xp, x, w, b: [ann.max_pool(ann.gelu(ann.conv(x, w) * b + 1.0) * 2.0, size=2)],
+    "padded": lambda xp, x, w, b: [ann.max_pool(ann.relu(ann.conv(x, w, b, padding="same")), size=2)], "twice": lambda xp, x, w, b: [y for z in [ann.conv(x, w, b)] for y in (ann.max_pool(z, size=2), ann.max_pool(ann.relu(z), size=2) * 3.0)],
+    "the smallest, too": lambda xp, x, w, b: [y for z in [ann.conv(x, w, b)] for y in (ann.max_pool(z, size=2), ann.max_pool(-z, size=2))], "strides": lambda xp, x, w, b: [ann.max_pool(ann.conv(xp.concat([x, x], axis=2), w, b, strides=(1, 3)), size=(1, 2))],
+    "then more": lambda xp, x, w, b: [ann.max_pool(ann.relu(ann.conv(ann.max_pool(ann.relu(ann.conv(x, w, b)), size=2), xp.concat([w] * 4, axis=2), b)), size=4)],
+    "two of them": lambda xp, x, w, b: [ann.max_pool(ann.conv(x, w, b), size=2) * ann.max_pool(ann.conv(xp.concat([x, x], axis=3), xp.concat([w, w], axis=2)), size=2)],
+    "of two weights": lambda xp, x, w, b: [ann.max_pool(ann.conv(x, w * b, b * 2.0), size=2)],
+}  # fmt: skip
+NOT_IN_CELLS = {
+    "an image given out": lambda xp, x, w, b: [y for z in [ann.conv(x, w, b)] for y in (ann.max_pool(z, size=2), z)], "rows of it": lambda xp, x, w, b: [y for z in [ann.conv(x, w, b)] for y in (ann.max_pool(z, size=2), xp.sum(z, axis=1))],
+    "two sizes": lambda xp, x, w, b: [y for z in [ann.conv(x, w, b)] for y in (ann.max_pool(z, size=2), ann.max_pool(z, size=4))], "overlapping": lambda xp, x, w, b: [ann.max_pool(ann.conv(x, w, b), size=4, strides=2)],
+    "with an input": lambda xp, x, w, b: [ann.max_pool(ann.conv(x, w, b) + x[:, :-2, :-2, :], size=2)], "a map of places": lambda xp, x, w, b: [ann.max_pool(ann.conv(x, w, b) * x[0, :-2, :-2, :], size=2)],
+    "the mean": lambda xp, x, w, b: [ann.average_pool(ann.relu(ann.conv(x, w, b)), size=2)], "of two": lambda xp, x, w, b: [ann.max_pool(ann.conv(x, w, b) + ann.conv(x * 2.0, w), size=2)],
+    "pixels left over": lambda xp, x, w, b: [ann.max_pool(ann.conv(x, w, b), size=3)], "the square of the weights": lambda xp, x, w, b: [ann.max_pool(ann.conv(ann.conv(x, w, b)[..., :2], w, b)[..., ::2], size=2)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", [*IN_CELLS, *NOT_IN_CELLS])
+def test_images_between_a_convolution_and_a_pool(how):
+    arrays = [RNG.normal(size=s) for s in ((24, 18, 18, 2), (3, 3, 2, 8), (8,))]
+    if how == "with an input":
+        arrays = [RNG.normal(size=s) for s in ((24, 18, 18, 8), (3, 3, 8, 8), (8,))]
+    if how == "a map of places":
+        arrays = [RNG.normal(size=s) for s in ((24, 18, 18, 1), (3, 3, 1, 8), (8,))]
+    found = pooled({**IN_CELLS, **NOT_IN_CELLS}[how], *arrays)
+    assert found >= 1 if how in IN_CELLS else found == 0
+
+
+@pytest.mark.parametrize("shape", [(64, 34, 2), (16, 10, 10, 10, 1)])
+def test_images_of_other_ranks_between_a_convolution_and_a_pool(shape):
+    rank, c = len(shape) - 2, shape[-1]
+    pooled(lambda xp, x, w, b: [ann.max_pool(ann.relu(ann.conv(x, w, b)), size=2)], RNG.normal(size=shape), RNG.normal(size=(*(3,) * rank, c, 4)), RNG.normal(size=4))
 
 
 @pytest.mark.parametrize("static", [{"size": 2}, {"size": (2, 3)}, {"size": 3, "strides": 2}, {"size": 2, "padding": "same"}, {"size": 1}], ids=str)

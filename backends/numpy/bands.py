@@ -3,7 +3,7 @@
     y[p, f] = Σ_qc x[p·s + q, c]·w[q, c, f]    has one short row of a matrix for each place p, and few columns. With b places a row,
     y[o, r, f] = Σ_mc x[o·b·s + m, c]·t[m, c, r, f],    p = o·b + r,    t[m, c, r, f] = w[m − r·s, c, f], 0 outside of w
 
-along the last axis of the windows: m runs over l = (b − 1)·s + k pixels. The copy of the windows has fewer and longer runs, the
+along each axis of the windows: m runs over l = (b − 1)·s + k pixels. The copy of the windows has fewer and longer runs, the
 product b times as many columns; it multiplies l/k times as often, by zeros: what is infinite spoils the places of its block.
 
     dw[q, c, f] = Σ_r dt[r·s + q, c, r, f]      dx = fold(dy·tᵀ), with windows of l pixels
@@ -20,6 +20,7 @@ from backends.program.abstract import Spec
 from backends.program.passes import Writer
 from backends.program.program import Instruction, Program, Ref
 
+Sizes = tuple[int, ...]
 RUN = 200  # multiplications that take as long as one run of the copy
 NARROW = 16  # columns more that a product seems to have
 ROWS = 128  # of the matrix of windows, at least
@@ -27,49 +28,81 @@ ROWS = 128  # of the matrix of windows, at least
 
 @dataclass(frozen=True)
 class Blocks:
-    """Windows (n, …counts…, …sizes…, c) with the strides of their axes, b places of the last axis in one row, f filters."""
+    """Windows (n, …counts…, …sizes…, c) with these strides, b places along each axis in one row, f filters.
 
-    windows: tuple[int, ...]
-    strides: tuple[int, ...]
+    The places of a row stand in the order of cells (cells.py): first the place within a cell, then the cell, r = g·cell + d.
+    """
+
+    windows: Sizes
+    strides: Sizes
     f: int
-    b: int = 1
+    b: Sizes
+    cell: Sizes
 
     @property
     def rank(self) -> int:
         return len(self.strides)
 
     @property
-    def long(self) -> int:
-        return (self.b - 1) * self.strides[-1] + self.windows[-2]
+    def kernel(self) -> Sizes:
+        return self.windows[1 + self.rank : -1]
 
     @property
-    def blocked(self) -> tuple[int, ...]:
-        """The shape of the windows that b places have in common."""
-        return (*self.windows[: self.rank], self.windows[self.rank] // self.b, *self.windows[1 + self.rank : -2], self.long, self.windows[-1])
+    def long(self) -> Sizes:
+        return tuple((b - 1) * s + k for b, s, k in zip(self.b, self.strides, self.kernel, strict=True))
+
+    @property
+    def counts(self) -> Sizes:
+        """How many blocks there are along each axis."""
+        return tuple(n // b for n, b in zip(self.windows[1:], self.b, strict=False))
+
+    @property
+    def groups(self) -> Sizes:
+        """How many cells there are along each axis of a block."""
+        return tuple(b // d for b, d in zip(self.b, self.cell, strict=True))
+
+    @property
+    def blocked(self) -> Sizes:
+        """The shape of the windows that the places of a block have in common, and their strides."""
+        return (self.windows[0], *self.counts, *self.long, self.windows[-1])
+
+    @property
+    def steps(self) -> Sizes:
+        return tuple(b * s for b, s in zip(self.b, self.strides, strict=True))
 
     @property
     def matrix(self) -> tuple[int, int]:
-        cut = 1 + self.rank
-        return math.prod(self.blocked[:cut]), math.prod(self.blocked[cut:])
+        """The shape of the matrix of windows."""
+        return self.windows[0] * math.prod(self.counts), math.prod(self.long) * self.windows[-1]
 
     @property
-    def steps(self) -> tuple[int, ...]:
-        """The strides of these windows."""
-        return (*self.strides[:-1], self.b * self.strides[-1])
+    def columns(self) -> int:
+        return math.prod(self.b) * self.f
 
-    def cheapest(self) -> Blocks:
-        """With as many places as cost least for each."""
-        choices = [replace(self, b=b) for b in range(1, self.windows[self.rank] + 1) if self.windows[self.rank] % b == 0]
-        c = self.windows[-1]
-        return min((s for s in choices if s.b == 1 or s.matrix[0] >= ROWS), key=lambda s: (RUN + s.long * c * (s.b * s.f + NARROW)) / s.b)
+    @property
+    def cost(self) -> float:
+        """Of the copy and the product, for each place."""
+        runs = math.prod(self.long[:-1])
+        return runs * (RUN + self.long[-1] * self.windows[-1] * (self.columns + NARROW)) / math.prod(self.b)
+
+    def choices(self) -> list[Blocks]:
+        """With each number of cells along the last axis that divides it, while there are enough rows."""
+        n, d = self.windows[self.rank], self.cell[-1]
+        found = [replace(self, b=(*self.b[:-1], b)) for b in range(d, n + 1, d) if n % b == 0]
+        return [s for s in found if s.b[-1] == d or s.matrix[0] >= ROWS]
+
+
+def plain(windows: Sizes, strides: Sizes, f: int) -> Blocks:
+    """Every place a row of its own."""
+    ones = (1,) * len(strides)
+    return Blocks(windows, tuple(strides), f, ones, ones)
 
 
 def bands(program: Program) -> Program:
     """The program with such convolutions, and their gradients, in blocks of places."""
     w = Bands(program)
     for i in program.body:
-        rule = {"matmul": w.product, "fold": w.folded}.get(i.name)
-        y = rule(i) if rule else None
+        y = w.rewritten(i)
         if y is None:
             w.keep(replace(i, args=tuple(map(w.now, i.args))))
         else:
@@ -89,35 +122,19 @@ class Bands(Writer):
             for r in i.reads:
                 self.readers.setdefault(r, []).append(i)
 
-    def product(self, i: Instruction) -> Ref | None:
-        """X·w, or Xᵀ·dy, where the rows of X are windows."""
-        transposed = self.source(i.args[0], "permute_dims")
-        x = i.args[0] if transposed is None else transposed
-        view = self.old.get(self.source(x, "reshape"))
-        if view is None or view.name != "windows" or not self.only_multiplied(x):
-            return None
-        s = self.blocks(self.values[view.outs[0]].shape, view.static, i.args[1])
-        if s is None or self.values[x].shape != replace(s, b=1).matrix:
-            return None
-        rows = self.rows(i, view, s)
-        if transposed is None:
-            return self.reshaped(i, self.multiplied(i, rows, self.banded(i, i.args[1], s)), self.values[i.outs[0]].shape)
-        dt = self.multiplied(i, self.turned(i, rows), self.in_blocks(i, i.args[1], s))
-        return self.add(i, "diagonals", (dt,), {"blocks": s}, self.values[i.outs[0]])
-
-    def folded(self, i: Instruction) -> Ref | None:
-        """fold(dy·wᵀ)"""
-        product = self.old.get(self.source(i.args[0], "reshape"))
-        if product is None or product.name != "matmul":
-            return None
-        w = self.source(product.args[1], "permute_dims")
-        if w is None or self.readers[i.args[0]] != [i] or len(self.readers[product.outs[0]]) > 1:
-            return None
-        s = self.blocks(self.values[i.args[0]].shape, i.static, w)
-        if s is None or self.values[product.outs[0]].shape != replace(s, b=1).matrix:
-            return None
-        spread = self.multiplied(i, self.in_blocks(i, product.args[0], s), self.turned(i, self.banded(i, w, s)))
-        return self.add(i, "fold", (self.reshaped(i, spread, s.blocked),), {**i.static, "strides": s.steps}, self.values[i.outs[0]])
+    def rewritten(self, i: Instruction) -> Ref | None:
+        """The result of an instruction in blocks of places; None where it stays as it is."""
+        view = self.windows_of(self.source(i.args[0], "permute_dims") or i.args[0]) if i.name == "matmul" else None
+        if view is not None:
+            s = self.blocks(self.values[view.outs[0]].shape, view.static, i.args[1])
+            if s is None or not self.only_multiplied(self.source(i.args[0], "permute_dims") or i.args[0]):
+                return None
+            if self.source(i.args[0], "permute_dims") is not None:
+                return self.kernel_gradient(i, view, self.now(i.args[1]), s)
+            return self.reshaped(i, self.product(i, view, s), self.values[i.outs[0]].shape)
+        product = self.spread_product(i)
+        s = self.blocks(self.values[i.args[0]].shape, i.static, self.source(product.args[1], "permute_dims")) if product is not None else None
+        return None if product is None or s is None else self.image_gradient(i, product, self.now(product.args[0]), s)
 
     # ------------------------------------------------------------------------------------------------- what is found
 
@@ -126,23 +143,55 @@ class Bands(Writer):
         i = self.old.get(x)
         return i.args[0] if i is not None and i.name == name else None
 
+    def windows_of(self, x: Any) -> Instruction | None:
+        """The windows that are the rows of the matrix x."""
+        view = self.old.get(self.source(x, "reshape"))
+        if view is None or view.name != "windows":
+            return None
+        windows = self.values[view.outs[0]].shape
+        return view if self.values[x].shape == plain(windows, view.static["strides"], 1).matrix else None
+
+    def spread_product(self, i: Instruction) -> Instruction | None:
+        """The product dy·wᵀ of fold(reshape(dy·wᵀ)), where nothing else reads it."""
+        product = self.old.get(self.source(i.args[0], "reshape")) if i.name == "fold" else None
+        if product is None or product.name != "matmul" or self.source(product.args[1], "permute_dims") is None:
+            return None
+        alone = len(self.readers[i.args[0]]) == len(self.readers[product.outs[0]]) == 1
+        s = plain(self.values[i.args[0]].shape, i.static["strides"], 1)
+        return product if alone and self.values[product.outs[0]].shape == s.matrix else None
+
     def only_multiplied(self, x: Ref) -> bool:
         """Whether x is read as the left factor of products of matrices alone, as it is or transposed."""
 
         def left(i: Instruction | None, x: Ref) -> bool:
             return i is not None and i.name == "matmul" and i.args[0] == x and i.args[1] != x and len(self.values[i.args[1]].shape) == 2
 
-        return all(left(i, x) or (i is not None and i.name == "permute_dims" and all(left(j, i.outs[0]) for j in self.readers[i.outs[0]])) for i in self.readers[x])
+        def transposed(i: Instruction | None) -> bool:
+            return i is not None and i.name == "permute_dims" and all(left(j, i.outs[0]) for j in self.readers[i.outs[0]])
 
-    def blocks(self, windows: tuple[int, ...], static: dict[str, Any], right: Ref) -> Blocks | None:
-        """The blocks for these windows and a product with this matrix of as many columns as there are filters."""
+        return all(left(i, x) or transposed(i) for i in self.readers[x])
+
+    def blocks(self, windows: Sizes, static: dict[str, Any], right: Ref) -> Blocks | None:
+        """The cheapest blocks along the last axis for these windows and a product with this matrix of as many columns as there are filters."""
         spec = self.values[right]
         if spec.dtype not in ("float32", "float64") or len(spec.shape) != 2 or static["dilations"][-1] != 1 or 0 in (*windows, *spec.shape):
             return None
-        s = Blocks(windows, tuple(static["strides"]), spec.shape[1]).cheapest()
-        return s if s.b > 1 else None
+        s = min(plain(windows, static["strides"], spec.shape[1]).choices(), key=lambda s: s.cost)
+        return s if s.b[-1] > 1 else None
 
     # ------------------------------------------------------------------------------------------------- what is written
+
+    def product(self, i: Instruction, view: Instruction, s: Blocks) -> Ref:
+        return self.multiplied(i, self.rows(i, view, s), self.banded(i, i.args[1], s))
+
+    def kernel_gradient(self, i: Instruction, view: Instruction, dy: Ref, s: Blocks) -> Ref:
+        dt = self.multiplied(i, self.turned(i, self.rows(i, view, s)), self.reshaped(i, dy, (s.matrix[0], s.columns)))
+        return self.add(i, "diagonals", (dt,), {"blocks": s}, self.values[i.outs[0]])
+
+    def image_gradient(self, i: Instruction, product: Instruction, dy: Ref, s: Blocks) -> Ref:
+        t = self.banded(i, self.source(product.args[1], "permute_dims"), s)
+        spread = self.multiplied(i, self.reshaped(i, dy, (s.matrix[0], s.columns)), self.turned(i, t))
+        return self.add(i, "fold", (self.reshaped(i, spread, s.blocked),), {**i.static, "strides": s.steps}, self.values[i.outs[0]])
 
     def once(self, key: Any, make: Callable[[], Ref]) -> Ref:
         if key not in self.memo:
@@ -154,20 +203,17 @@ class Bands(Writer):
 
         def make() -> Ref:
             x = self.now(view.args[0])
-            static = {**view.static, "strides": s.steps, "size": s.blocked[1 + s.rank : -1]}
-            return self.reshaped(view, self.add(view, "windows", (x,), static, Spec(s.blocked, self.values[x].dtype)), s.matrix)
+            return self.add(view, "windows", (x,), {**view.static, "strides": s.steps, "size": s.long}, Spec(s.blocked, self.values[x].dtype))
 
-        return self.once(("rows", view.outs[0], s), make)
+        return self.reshaped(i, self.once(("rows", view.outs[0], s), make), s.matrix)
 
     def banded(self, i: Instruction, w: Ref, s: Blocks) -> Ref:
-        spec = Spec((s.matrix[1], s.b * s.f), self.values[w].dtype)
+        spec = Spec((s.matrix[1], s.columns), self.values[w].dtype)
         return self.once(("banded", w, s), lambda: self.add(i, "banded", (self.now(w),), {"blocks": s}, spec))
 
-    def in_blocks(self, i: Instruction, y: Ref, s: Blocks) -> Ref:
-        return self.reshaped(i, self.now(y), (s.matrix[0], s.b * s.f))
-
-    def reshaped(self, i: Instruction, x: Ref, shape: tuple[int, ...]) -> Ref:
-        return self.once(("reshape", x, shape), lambda: self.add(i, "reshape", (x,), {"shape": shape}, Spec(shape, self.values[x].dtype)))
+    def reshaped(self, i: Instruction, x: Ref, shape: Sizes) -> Ref:
+        spec = Spec(shape, self.values[x].dtype)
+        return x if self.values[x] == spec else self.once(("reshape", x, shape), lambda: self.add(i, "reshape", (x,), {"shape": shape}, spec))
 
     def turned(self, i: Instruction, x: Ref) -> Ref:
         n, k = self.values[x].shape

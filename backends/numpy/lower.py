@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from backends.numpy.bands import bands
+from backends.numpy.cells import cells
 from backends.numpy.early import early
 from backends.numpy.pack import pack
 from backends.numpy.places import places
@@ -39,7 +39,7 @@ class NumPyRun:
     why_not_native = ""  # the reason, for explain()
 
     def __init__(self, program: Program):
-        self.program = pack(places(taps(bands(early(sums(simplify(program)))))))
+        self.program = pack(taps(cells(places(early(sums(simplify(program)))))))
         writer = Writer(self.program, NumPyRun)
         self.source, self.constants = writer.source()
         self.spared = writer.spared  # lines of the source before the first that writes into donated memory

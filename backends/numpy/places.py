@@ -31,7 +31,7 @@ def places(program: Program) -> Program:
         spec = Spec((*part[:-2], part[-1]), w.values[parts[0]].dtype)
         flat = [w.add(i, "reshape", (x,), {"shape": spec.shape}, spec) for x in parts]
         keys = [(slice(None), *(slice(q, None, k) for q, k in zip(place, sizes, strict=True))) for place in itertools.product(*map(range, sizes))]
-        w.renamed[i.outs[0]] = w.add(i, "interleaved", (flat,), {"keys": keys}, w.values[i.outs[0]])
+        w.renamed[i.outs[0]] = w.add(i, "interleaved", (flat,), {"keys": keys, "cell": tuple(sizes)}, w.values[i.outs[0]])
     return w.done()
 
 

@@ -343,31 +343,33 @@ def fold_product(w: Writer, i: Instruction) -> bool:
 
 def banded(w: Writer, i: Instruction) -> bool:
     """t[m, c, r, f] = w[m − r·s, c, f], 0 outside of w (bands.py)"""
+    s = i.static["blocks"]
     kernel = w.solid(i.args[0])
     t = w.storage(i.outs[0])
     w.lines.append(Line("{0}.fill(0)", [t], []))
-    taps = band(w, t, i.static["blocks"])
-    w.lines.append(Line("{0}[...] = {1}", [taps], [w.flat(kernel, (*taps.sample.shape[:3], 1, taps.sample.shape[-1]))]))
+    w.lines.append(Line("{0}[...] = {1}", [band(w, t, s)], [w.flat(kernel, (*s.kernel, s.windows[-1], *(1,) * 2 * s.rank, s.f))]))
     return True
 
 
 def diagonals(w: Writer, i: Instruction) -> bool:
     """dw[q, c, f] = Σ_r dt[r·s + q, c, r, f] (bands.py)"""
-    taps = band(w, w.solid(i.args[0]), i.static["blocks"])
-    *kernel, _, f = taps.sample.shape
-    dw = w.flat(w.storage(i.outs[0]), (*kernel, f))
-    w.lines.append(Line(f"{w.constant(np.add.reduce, 'reduce_')}({{1}}, 3, None, {{0}})", [dw], [taps]))
+    s = i.static["blocks"]
+    dt = band(w, w.solid(i.args[0]), s)
+    dw = w.flat(w.storage(i.outs[0]), (*s.kernel, s.windows[-1], s.f))
+    places = tuple(range(1 + s.rank, 1 + 3 * s.rank))
+    w.lines.append(Line(f"{w.constant(np.add.reduce, 'reduce_')}({{1}}, {places}, None, {{0}})", [dw], [dt]))
     return True
 
 
 def band(w: Writer, t: Value, s: Blocks) -> Value:
-    """t, contiguous, as (…, k, c, b, f): the taps of each of the b places."""
-    w.made += 1
-    step = t.sample.itemsize
-    across = s.b * s.f * step
-    shape = (math.prod(s.windows[1 + s.rank : -2]), *s.windows[-2:], s.b, s.f)
-    strides = (s.long * s.windows[-1] * across, s.windows[-1] * across, across, s.strides[-1] * s.windows[-1] * across + s.f * step, step)
+    """t, contiguous, as (…q…, c, …d…, …g…, f): the taps of each place r = g·cell + d of a block."""
+    dense = t.sample.reshape(*s.long, s.windows[-1], *s.cell, *s.groups, s.f).strides
+    across, d, g = dense[: s.rank], dense[1 + s.rank : 1 + 2 * s.rank], dense[1 + 2 * s.rank : -1]
+    moved = [stride * a for stride, a in zip(s.strides, across, strict=True)]
+    shape = (*s.kernel, s.windows[-1], *s.cell, *s.groups, s.f)
+    strides = (*dense[: 1 + s.rank], *(x + y for x, y in zip(d, moved, strict=True)), *(x + c * y for x, c, y in zip(g, s.cell, moved, strict=True)), dense[-1])
     w.constants.setdefault("as_strided", np.lib.stride_tricks.as_strided)
+    w.made += 1
     return w.view(t, f"as_strided({{}}, {shape}, {strides})", np.lib.stride_tricks.as_strided(t.sample, shape, strides), f"p{w.made}")
 
 
