@@ -184,6 +184,10 @@ class Function:
         self.line(text)
         return Value(self, "", "")
 
+    def opaque(self, x: Value) -> Value:
+        """x as a number that LLVM knows nothing of: addresses made of the counter of a loop are left alone, where finding better ones takes it long."""
+        return self.emit(f'call {x.type} asm "", "=r,0"({x})', x.dtype)
+
     def splat(self, x: Value, lanes: int) -> Value:
         """The number x in all lanes."""
         if lanes == x.lanes:

@@ -65,7 +65,8 @@ class _Writer:
         sums = [[Variable(f, self.dtype, lanes) for _ in masks] for _ in a]
         for total in (total for row in sums for total in row):
             total.set(f.constant(0.0, self.dtype, lanes))
-        with f.loop(0, w["k"]) as k:
+        with f.loop(0, w["k"]) as i:
+            k = f.opaque(i)
             values = [f.load(f.at(self.b, k * self.step, self.dtype), v * lanes, self.dtype, lanes, None if self.kernel.turned else mask) for v, mask in enumerate(masks)]
             for x, row in zip(a, sums, strict=True):
                 x = f.splat(f.load(x, k * w["a_column"], self.dtype), lanes)
@@ -79,6 +80,7 @@ class _Writer:
         """panel[k, j] ← b[k, j] for columns 0 … width of b."""
         f, w, lanes = self.f, self.words, self.lanes
         with f.loop(0, f.select(width.lt(2 * lanes), width, 2 * lanes), lanes) as v, f.loop(0, w["k"], lanes) as k:
+            k = f.opaque(k)
             inside, columns = self.first(w["k"] - k), self.lines(f.at(self.b, k, self.dtype), v, width, w["b_column"], lanes)
             for i, x in enumerate(transposed([f.load(column, 0, self.dtype, lanes, inside) for column in columns])):
                 f.store(panel, (k + i) * (2 * lanes) + v, x)
