@@ -14,6 +14,7 @@ WORDS = (
     "a_row", "a_column", "b_row", "batch", "a_batch", "b_batch", "c_batch", "accumulate",
 )  # fmt: skip
 ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112
+ROWS = 128  # of a thread, which are many
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,15 @@ class Part:
 
 
 def parts(m: int, n: int, k: int, threads: int) -> list[Part]:
-    """A product cut for so many threads: by rows or by columns, whichever are more, for all threads pack the other operand; by the
-    inner dimension where that alone is long, and the results are to be added. One thread's work, if it is little."""
+    """A product cut for so many threads: by rows, as what comes before and after it is, so that no thread waits for another; by columns where those
+    are many and rows few, for all threads pack the other operand; by the inner dimension where that alone is long, and the results are to be
+    added. One thread's work, if it is little."""
     whole = ((0, m), (0, n), (0, k))
     if threads == 1 or m * n * k < 1 << 17:
         return [Part(*whole)]
     if max(m, n) < 16 * threads and k >= 1024:
         return [Part(whole[0], whole[1], share) for share in shares(k, threads, 64)]
-    if m >= n:
+    if m >= n or m >= ROWS * threads:
         return [Part(share, whole[1], whole[2]) for share in shares(m, threads, 16)]
     return [Part(whole[0], share, whole[2]) for share in shares(n, threads, 16)]
 

@@ -92,10 +92,11 @@ def suits(dtype: str, m: int, n: int, k: int, plain: bool, turned: bool) -> bool
     Where the BLAS copies its operands this is, as long as B stays in the second cache; else, where little is computed in vain, with columns of B
     to transpose also some more; or where what is done is so little that the call takes long.
     """
-    if machine_lanes() < 16 or not m * n or k > (DEPTH if turned or not plain else 4 * DEPTH):
+    if machine_lanes() < 16 or not m * n or k > (DEPTH if turned else 16 * DEPTH if plain else 2 * DEPTH):
         return False
     if m * n * k > 10**6:
-        return m >= 32 and 4 <= n <= 256 and n * k <= 1 << 17
+        flat = turned and k <= 32 and dtype == "float32"  # such products of much and little are bound by C
+        return m >= 32 and (flat or (4 <= n <= (256 if plain else 128) and n * k <= 1 << 17))
     lanes = 4 * machine_lanes() // SIZE[dtype]
     rows, columns = m / (-(-m // ROWS) * ROWS), n / (-(-n // lanes) * lanes)  # the part that is not in vain
     if turned:
