@@ -105,6 +105,7 @@ class Jitted:
         self.traces = 0
         self._quick: Callable[..., Any] = _unknown  # what did the last call, for arguments like those
         self._second: Callable[..., Any] = _unknown  # and for those that it refuses, like arrays that must be copied first
+        self._named: tuple[tuple[str, ...], Callable[..., Any], Callable[..., Any]] = (), _unknown, _unknown  # the same of calls with these names
         self._compiled: OrderedDict[Any, Compiled] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -151,14 +152,25 @@ class Jitted:
             quick = self._quick
             if (result := quick(*args)) is not NotImplemented or (result := self._second(*args)) is not NotImplemented:
                 return result
+        else:
+            names, quick, second = self._named
+            if tuple(kwargs) == names:
+                values = *args, *kwargs.values()
+                if (result := quick(*values)) is not NotImplemented or (result := second(*values)) is not NotImplemented:
+                    return result
         found, leaves = self._find(args, kwargs)
         if found is None:  # no arrays, or traced ones: then another trace is under way, and this function is a part of it
             return self.f(*args, **kwargs)
         if self.check:
             return self._checked(found, leaves, args, kwargs)
         result = found.result(found.execute(leaves))
-        if not kwargs:
-            self._quick, self._second = found.bind(args, self.static.places, self.donate.places, quick)
+        told = self._told(args, kwargs)
+        static, donate = (frozenset(i for i, one in enumerate(told) if one[k]) for k in (1, 2))
+        calls = found.bind(tuple(x for x, *_ in told), static, donate, quick)
+        if kwargs:
+            self._named = tuple(kwargs), *calls
+        else:
+            self._quick, self._second = calls
         return result
 
     def _told(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[Any, bool, bool]]:

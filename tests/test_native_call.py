@@ -184,6 +184,28 @@ def test_arrays_that_must_be_copied_first_cost_no_new_plan():
     assert in_machine_code(f) and ways == (f._quick, f._second) and (frozen == 1.0).all()
 
 
+def test_arguments_by_name():
+    def f(p, x, *, how="plus", n=1.0):
+        return {"p": p["a"] * n + x if how == "plus" else p["a"] - x * n}
+
+    step = native(f, static="how", donate="p")
+    p, x = {"a": np.ones((2, 3))}, X
+    for kwargs in ({"x": x, "how": "plus", "n": 2.0}, {"x": x, "how": "minus", "n": 2.0}, {"how": "plus", "x": x}, {"x": x, "p": p}, {"p": p, "x": x}, {"n": 0.5}):
+        for _ in range(3):
+            args = (p,) if "p" not in kwargs else ()
+            args = args if "x" in kwargs else (*args, x)
+            again = {name: {"a": value["a"].copy()} if name == "p" else value for name, value in kwargs.items()}
+            same(step(*({"a": part["a"].copy()} if part is p else part for part in args), **again), f(*args, **kwargs))
+        assert step._named[0] == tuple(kwargs) and type(step._named[1]).__name__ == "builtin_function_or_method"
+    same(step({"a": np.ones((2, 3))}, x), f(p, x))
+    with pytest.raises(TypeError):
+        step(p, x, m=0.5)
+    g = native(lambda **arrays: [array * (k + 1.0) for k, array in enumerate(arrays.values())])
+    for names in ("ab", "ba", "ab", "abc", "a"):
+        for _ in range(2):
+            same(g(**dict.fromkeys(names, X)), [X * (k + 1.0) for k in range(len(names))])
+
+
 def test_a_scalar_that_becomes_an_array():
     """What comes first may be a scalar of NumPy; what is donated comes back as an array."""
     f = native(lambda p, x: {"t": p["t"] + 1.0, "y": p["y"] * x}, donate=0)
