@@ -21,6 +21,7 @@ from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from backends import tree
+from backends.calling import is_data, python_call, unknown, written
 from backends.library import NOTHING, Library, common_library, known, library_of
 from backends.program import calls
 from backends.program.abstract import Abstract, Spec, abstract_library, name_of
@@ -54,9 +55,9 @@ class Compiled:
         numpys = [k for k, r in enumerate(program.outputs) if r in small and k not in program.donated] if program.library.name == "numpy" else ()
         self.scalars = frozenset(numpys)  # 0-d results are scalars of NumPy, as they are without jit, unless they took donated memory
         self.scope: dict[str, Any] = {}
-        self.written = _written(shape, self, self.scope)
+        self.written = written(shape, self, self.scope)
         self.result: Callable[[list[Any]], Tree] = eval(f"lambda v: {self.written}", self.scope)
-        self.calls: tuple[Callable[..., Any], Callable[..., Any]] = _unknown, _unknown
+        self.calls: tuple[Callable[..., Any], Callable[..., Any]] = unknown, unknown
         self.made_by, self.left = getattr(run, "bind", None), BINDINGS
 
     def bind(self, args: tuple[Any, ...], static: frozenset[int], donate: frozenset[int], refused: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -71,10 +72,10 @@ class Compiled:
         if self.left == BINDINGS or (self.left and refused is self.calls[0]):
             fast = make and make(args, static, donate, self.shape, self.weak, self.scalars)
             if fast and self.left == BINDINGS:
-                self.calls = fast, _unknown
+                self.calls = fast, unknown
             else:
-                slow = _call(self, args, static)
-                self.calls = (fast, slow) if fast else (slow, _unknown)
+                slow = python_call(self, args, static)
+                self.calls = (fast, slow) if fast else (slow, unknown)
             self.left -= 1
         return self.calls
 
@@ -103,9 +104,9 @@ class Jitted:
         if (both := self.donate.places & self.static.places) or self.donate.names & self.static.names:
             raise ValueError(f"jit: argument {min(both, default='')} is donated and static; an array is donated, a static argument is none")
         self.traces = 0
-        self._quick: Callable[..., Any] = _unknown  # what did the last call, for arguments like those
-        self._second: Callable[..., Any] = _unknown  # and for those that it refuses, like arrays that must be copied first
-        self._named: tuple[tuple[str, ...], Callable[..., Any], Callable[..., Any]] = (), _unknown, _unknown  # the same of calls with these names
+        self._quick: Callable[..., Any] = unknown  # what did the last call, for arguments like those
+        self._second: Callable[..., Any] = unknown  # and for those that it refuses, like arrays that must be copied first
+        self._named: tuple[tuple[str, ...], Callable[..., Any], Callable[..., Any]] = (), unknown, unknown  # the same of calls with these names
         self._compiled: OrderedDict[Any, Compiled] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -140,7 +141,7 @@ class Jitted:
         """The program for arguments like these; nothing is computed. A backends.Spec stands for an array of its shape and dtype."""
         leaves = tree.leaves([x for x, static, _ in self._told(args, kwargs) if not static])
         if any(isinstance(x, Spec) for x in leaves):
-            arrays = [x for x in leaves if _is_data(x)]
+            arrays = [x for x in leaves if is_data(x)]
             return self._trace(args, kwargs, common_library(*arrays) if arrays else known("numpy"))[0]
         made = self._find(args, kwargs)[0]
         if made is None:
@@ -233,7 +234,7 @@ class Jitted:
         """Run f on abstract arrays like these: its program, the tree that f returned with the numbers of the outputs as leaves, and which are weak."""
         told = self._told(args, kwargs)
         names = [*_argument_names(self.f, args), *kwargs]
-        device = next((library.device_of(x) for x in tree.leaves([x for x, static, _ in told if not static]) if _is_data(x)), None)
+        device = next((library.device_of(x) for x in tree.leaves([x for x, static, _ in told if not static]) if is_data(x)), None)
 
         def run(locate: bool = False) -> tuple[Tree, Program, list[int], list[Any]]:
             inputs: list[Any] = []
@@ -255,7 +256,7 @@ class Jitted:
 
     def _checked(self, made: Compiled, leaves: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result, after a comparison with the function itself. AssertionError names the first instruction that differs."""
-        own_args, own_kwargs = tree.map(lambda x: _copy(x) if _is_data(x) else x, (args, kwargs))  # f may write to what it is given
+        own_args, own_kwargs = tree.map(lambda x: _copy(x) if is_data(x) else x, (args, kwargs))  # f may write to what it is given
         expected = tree.leaves(self.f(*own_args, **own_kwargs))
         copies = [_copy(x) for x in leaves]
         difference = first_difference(made.program, _as_arrays(made.program, copies, made.numbers), expected, self.lowering)
@@ -305,7 +306,7 @@ def _lift(x: Tree, name: str, library: Library, device: Any, inputs: list[Any], 
             y = cls((), dtype, device, Input(full, (), dtype), kind)
         elif isinstance(leaf, Spec):
             y = cls(leaf.shape, leaf.dtype, device, Input(full, leaf.shape, leaf.dtype))
-        elif _is_data(leaf):
+        elif is_data(leaf):
             try:
                 library.admit(leaf)
                 shape, dtype = tuple(leaf.shape), name_of(leaf.dtype)
@@ -326,7 +327,7 @@ def _result(x: Any, library: Library) -> Any:
     """A leaf of what f returned: an array with data is read at each call, as what f closes over is. TypeError for what hides arrays."""
     if isinstance(x, Abstract):
         return x
-    if _is_data(x):
+    if is_data(x):
         own = library_of(x) is library
         return abstract_library(library).xp.asarray(x, copy=True) if own else x
     hidden = vars(x).values() if hasattr(x, "__dict__") and not isinstance(x, type) else x if isinstance(x, set | frozenset) else ()
@@ -352,111 +353,6 @@ def _donations(program: Program, given_up: list[int]) -> dict[int, int]:
                 free.remove(place)
                 break
     return donated
-
-
-def _held(x: Any, scope: dict[str, Any]) -> str:
-    """A name for x in generated code."""
-    name = f"k{len(scope)}"
-    scope[name] = x
-    return name
-
-
-def _written(shape: Tree, made: Compiled, scope: dict[str, Any]) -> str:
-    """The tree that f returned as an expression made of its containers, of arrays v, output k at v[places[k]]."""
-
-    def write(x: Any) -> str:
-        if x is None:
-            return "None"
-        if type(x) is dict and all(type(key) in (str, int) for key in x):
-            return "{" + ", ".join(f"{key!r}: {write(part)}" for key, part in x.items()) + "}"
-        if isinstance(x, dict):
-            return f"dict(zip({_held(list(x), scope)}, [{', '.join(write(part) for part in x.values())}]))"
-        if isinstance(x, list):
-            return "[" + ", ".join(map(write, x)) + "]"
-        if isinstance(x, tuple):
-            inner = "(" + "".join(write(part) + ", " for part in x) + ")"
-            if hasattr(x, "_fields"):
-                return f"{_held(type(x), scope)}(*{inner})"
-            return inner
-        if made.places[x] is None:
-            return _held(made.program.outputs[x], scope)
-        if x in made.weak:
-            fetch = made.program.library.fetch
-            return f"{_held(lambda value: fetch(value).item(), scope)}(v[{made.places[x]}])"
-        return f"v[{made.places[x]}]{'[()]' if x in made.scalars else ''}"
-
-    return write(shape)
-
-
-def _call(made: Compiled, args: tuple[Any, ...], static: frozenset[int]) -> Callable[..., Any]:
-    """call(*args) → the result for arguments like these, NotImplemented for others: `_flatten`, the program and the result in one function.
-
-    An array that is a result of the last call, where it replaced a donated one, is known and not looked at again.
-    """
-    came_from = {place: n for n, place in enumerate(made.program.donated.values())}
-    scope = {**made.scope, "execute": made.execute, "last": (None,) * len(came_from)}
-    lines: list[str] = []
-    leaves: list[str] = []
-
-    def held(x: Any) -> str:
-        return _held(x, scope)
-
-    def check(condition: str) -> None:
-        lines.append(f"    if not ({condition}): return NotImplemented")
-
-    def unpacked(n: int, stem: str, code: str) -> list[str]:
-        names = [f"{stem}{len(lines)}_{k}" for k in range(n)]
-        lines.append(f"    [{', '.join(names)}] = {code}")  # ValueError where there are more or fewer, TypeError where there are none
-        return names
-
-    def walk(x: Any, v: str) -> None:
-        if isinstance(x, dict):
-            keys = [repr(key) if type(key) is str else held(key) for key in x]
-            names = unpacked(len(x), "q", v)
-            check(" and ".join([f"type({v}) is {held(type(x))}", *map("{} == {}".format, names, keys)]))
-            for key, part in zip(keys, x.values(), strict=True):
-                value = f"v{len(lines)}"
-                lines.append(f"    {value} = {v}[{key}]")
-                walk(part, value)
-        elif isinstance(x, list | tuple):
-            check(f"type({v}) is {held(type(x))}")
-            for part, value in zip(x, unpacked(len(x), "v", v), strict=True):
-                walk(part, value)
-        elif type(x) in (int, float):
-            check(f"type({v}) is {type(x).__name__}")
-            leaves.append(v)
-        elif _is_data(x):
-            place = library_of(x).place_of(x)
-            where = "" if place is None else f" and {held(library_of(x).place_of)}({v}) == {held(place)}"
-            known_as = f"{v} is last[{came_from[len(leaves)]}] or " if len(leaves) in came_from else ""
-            check(f"{known_as}type({v}) is {held(type(x))} and {v}.shape == {held(x.shape)} and {v}.dtype == {held(x.dtype)}{where}")
-            leaves.append(v)
-        else:
-            same(x, v)
-
-    def same(x: Any, v: str) -> None:
-        """Other objects must be the very same; equal ones are looked at again by `_flatten`."""
-        if type(x) is tuple:
-            check(f"type({v}) is tuple")
-            for part, value in zip(x, unpacked(len(x), "v", v), strict=True):
-                same(part, value)
-        else:
-            plain = type(x) in (str, int, bool) or (type(x) is float and x)  # 0.0 is not −0.0
-            check(f"type({v}) is {type(x).__name__} and {v} == {held(x)}" if plain else f"{v} is {held(x)}")
-
-    for i, (x, v) in enumerate(zip(args, unpacked(len(args), "v", "args"), strict=True)):
-        (same if i in static else walk)(x, v)
-    given = "".join(f"v[{made.places[k]}], " for k in made.program.donated)
-    source = ["def call(*args):", "  global last", "  try:", *lines, "  except (TypeError, ValueError): return NotImplemented"]
-    source += [f"  v = execute([{', '.join(leaves)}])", *([f"  last = ({given})"] if given else []), f"  return {made.written}"]
-    exec("\n".join(source), scope)
-    call: Callable[..., Any] = scope.pop("call")
-    return call
-
-
-def _unknown(*args: Any) -> Any:
-    """What knows no arguments yet."""
-    return NotImplemented
 
 
 _BY_NAME = object()  # in a key: the next argument came by name
@@ -506,13 +402,6 @@ def _flatten(x: Any, leaves: list[Any], key: list[Any]) -> None:
             raise _Transparent
         leaves.append(x)
         key.append((library, x.shape, x.dtype, library.place_of(x)))
-
-
-def _is_data(x: Any) -> bool:
-    try:
-        return library_of(x).rank == 0
-    except TypeError:
-        return False
 
 
 def _as_arrays(program: Program, leaves: list[Any], numbers: tuple[int, ...]) -> list[Any]:
