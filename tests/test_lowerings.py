@@ -13,6 +13,7 @@ import pytest
 import ann
 from backends import gaps, jit, tree
 from backends.compile import first_difference
+from backends.numpy import rules, slabs
 from backends.numpy.lower import NumPyRun
 from backends.program import passes
 
@@ -510,6 +511,25 @@ def test_a_convolution_and_its_gradients_in_blocks_of_places(which, dtype):
     agree(run(*arrays), f(*arrays), dtype)
     names = [i.name for program in run.programs for i in NumPyRun(program).program.body]
     assert ("banded" in names) == (which not in ("dilated", "groups", "few rows", "many channels")), names
+
+
+@pytest.mark.parametrize("which", CONVOLUTIONS)
+def test_a_convolution_and_its_gradients_a_few_examples_at_a_time(which, monkeypatch):
+    monkeypatch.setattr(slabs, "LARGE", 0)
+    monkeypatch.setattr(slabs, "SLAB", 30000)
+    monkeypatch.setattr(rules, "PART", 1000)
+    shape, kernel, static = CONVOLUTIONS[which]
+
+    def f(x, w, b):
+        y, back = ann.vjp(lambda x, w, b: ann.conv(x, w, b, **static), x, w, b)
+        return y, back(ann.namespace(y).tanh(y))
+
+    arrays = [RNG.normal(size=s) for s in ((shape[0] + 3, *shape[1:]), kernel, kernel[-1:])]
+    run = jit(f, lowering="numpy")
+    for _ in range(2):
+        agree(run(*arrays), f(*arrays), "float64")
+    names = [i.name for program in run.programs for i in NumPyRun(program).program.body]
+    assert ("slab_gradient" in names) == (which != "groups"), names
 
 
 def test_windows_that_are_given_out_besides_are_not_put_in_blocks():

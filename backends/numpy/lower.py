@@ -24,6 +24,7 @@ from backends.numpy.cells import cells
 from backends.numpy.early import early
 from backends.numpy.pack import pack
 from backends.numpy.places import places
+from backends.numpy.slabs import slabs
 from backends.numpy.sums import sums
 from backends.numpy.taps import taps
 from backends.numpy.writer import Writer
@@ -39,7 +40,7 @@ class NumPyRun:
     why_not_native = ""  # the reason, for explain()
 
     def __init__(self, program: Program):
-        self.program = pack(taps(cells(places(early(sums(simplify(program)))))))
+        self.program = pack(slabs(taps(cells(places(early(sums(simplify(program))))))))
         writer = Writer(self.program, NumPyRun)
         self.source, self.constants = writer.source()
         self.spared = writer.spared  # lines of the source before the first that writes into donated memory

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from backends.numpy import slabs
 from backends.numpy.lines import CONSTANT, Line, Value
 from backends.numpy.places import TOGETHER, keys
 from backends.program.passes import ELEMENTWISE
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 NARROW, TILE, MANY = 64, 1024, 1 << 14  # a vector so short is laid end to end to this length, where it is added to so many entries
 WHOLE = 4096  # entries of an array that a number becomes
 SHORT = 32  # entries of rows whose extremes are those of columns in a copy
+PART = 1 << 19  # entries of a part of the gradient of a convolution's image
 FEW = 32  # entries that an elementwise extreme of slices is taken of
 REDUCTIONS = {"sum": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multiply, "any": np.logical_or, "all": np.logical_and}
 VIEWS = ("reshape", "permute_dims", "broadcast_to", "get_item", "windows")
@@ -321,23 +323,45 @@ def fold_product(w: Writer, i: Instruction) -> bool:
     windows, strides, dilations = i.static["windows"], i.static["strides"], i.static["dilations"]
     a, b = w.solid(i.args[0]), w.solid(i.args[1])
     rank = len(i.static["shape"])
-    counts, sizes, c = windows[1 : 1 + rank], windows[1 + rank : -1], windows[-1]
+    n, counts, sizes, c = windows[0], windows[1 : 1 + rank], windows[1 + rank : -1], windows[-1]
     by_place = counts[-1] < sizes[-1]
     taps, together = (sizes[:-1], sizes[-1]) if by_place else (sizes, 1)
+    s, d = strides[-1], dilations[-1]
+    ends = [((slice(p * s, p * s + (sizes[-1] - 1) * d + 1, d),), p) for p in range(counts[-1])] if by_place else [((), slice(None))]
+    columns = [w.part(b, (slice(None), slice(k, k + together * c))) for k in range(0, b.sample.shape[1], together * c)]
+    places = math.prod(counts)
+    few = min(n, max(1, PART // (places * together * c), -(-n // 16)))  # examples at a time, whose products stay in the cache
     x = w.storage(i.outs[0])
-    part = w.scratch((a.sample.shape[0], together * c), x.sample.dtype)
-    placed = w.flat(part, (*windows[: 1 + rank], together, c))
+    whole = w.scratch((few * places, together * c), x.sample.dtype)
     w.constants.setdefault("u_add", np.add)
     w.lines.append(Line("{0}.fill(0)", [x], []))
-    for number, tap in enumerate(itertools.product(*map(range, taps))):
-        w.dot(a, w.part(b, (slice(None), slice(number * together * c, (number + 1) * together * c))), part)
-        seen = tuple(slice(q * d, q * d + (o - 1) * s + 1, s) for q, o, s, d in zip(tap, counts, strides, dilations, strict=False))
-        s, d = strides[-1], dilations[-1]
-        ends = [((slice(p * s, p * s + (sizes[-1] - 1) * d + 1, d),), p) for p in range(counts[-1])] if by_place else [((), slice(None))]
-        for along, p in ends:
-            place = w.part(x, (slice(None), *seen, *along))
-            added = w.part(placed, (..., p, slice(None) if by_place else 0, slice(None)))
-            w.lines.append(Line("u_add({1}, {2}, {0})", [place], [place, added]))
+    for first in range(0, n, few):
+        some = slice(first, min(first + few, n))
+        rows = a if few == n else w.part(a, (slice(some.start * places, some.stop * places),))
+        part = whole if few == n else w.part(whole, (slice((some.stop - some.start) * places),))
+        placed = w.flat(part, (some.stop - some.start, *counts, together, c))
+        for tap, factor in zip(itertools.product(*map(range, taps)), columns, strict=True):
+            w.dot(rows, factor, part)
+            seen = tuple(slice(q * d, q * d + (o - 1) * s + 1, s) for q, o, s, d in zip(tap, counts, strides, dilations, strict=False))
+            for along, p in ends:
+                place = w.part(x, (some, *seen, *along))
+                added = w.part(placed, (..., p, slice(None) if by_place else 0, slice(None)))
+                w.lines.append(Line("u_add({1}, {2}, {0})", [place], [place, added]))
+    return True
+
+
+def slab_product(w: Writer, i: Instruction) -> bool:
+    """y = X·w or dw = Xᵀ·dy, where the rows of X are windows (slabs.py)"""
+    windows, right = w.solid(i.args[0]), w.solid(i.args[1])
+    y = w.storage(i.outs[0])
+    n, *one = windows.sample.shape
+    slab = w.scratch((min(n, max(1, slabs.SLAB // (math.prod(one) * windows.sample.itemsize))), *one), windows.sample.dtype)
+    if i.name == "slab_product":
+        w.constants["multiply"] = slabs.multiply
+        w.lines.append(Line("multiply({2}, {3}, {0}, {1})", [y, slab], [windows, right]))
+    else:
+        w.constants["gradient"] = slabs.gradient
+        w.lines.append(Line("gradient({3}, {4}, {0}, {1}, {2})", [y, slab, w.scratch(y.sample.shape, y.sample.dtype)], [windows, right]))
     return True
 
 
@@ -387,5 +411,5 @@ def argmax(w: Writer, i: Instruction) -> bool:
 RULES: dict[str, Callable[[Writer, Instruction], bool]] = {
     **dict.fromkeys(VIEWS, viewed), **dict.fromkeys(REDUCTIONS, reduction), "astype": astype, "where": where,
     "matmul": matmul, **dict.fromkeys(TOGETHER, together), "set_item": set_item, "take": take, "fold": fold, "fold_product": fold_product,
-    "banded": banded, "diagonals": diagonals, "argmax": argmax, "argmin": argmax,
+    **dict.fromkeys(("slab_product", "slab_gradient"), slab_product), "banded": banded, "diagonals": diagonals, "argmax": argmax, "argmin": argmax,
 }  # fmt: skip
