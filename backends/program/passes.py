@@ -5,6 +5,7 @@
     assemble    zeros with values set at places, added up, are pieces side by side: what the pullbacks of slices leave
     share       the same call on the same values is made once
     apart       results that have become one are told apart again
+    unlooped    what a scan does step by step without need is done for all steps at once (unloop.py)
     expand      gap functions become the calls of their portable bodies (not a part of `simplify`: a lowering asks for it)
     Program.with_body drops what nothing reads
 """
@@ -28,8 +29,10 @@ SMALL = 1024  # entries of a constant that is kept in the program
 
 def simplify(program: Program) -> Program:
     """The program after all passes."""
+    from backends.program.unloop import unlooped  # it is written with the Writer of this page
+
     after = program
-    for step in (inlined, settle, fold, share, assemble):
+    for step in (inlined, unlooped, settle, fold, share, assemble):
         after = step(after)
     return apart(after, program.outputs)
 
