@@ -90,16 +90,18 @@ def conv(x: Array, w: Array, b: Array | None = None, *, strides: Any = 1, paddin
         )
     strides, dilations = per_axis(strides, rank, "conv: strides"), per_axis(dilations, rank, "conv: dilations")
     pads = padding_of(padding, tuple(x.shape[1:-1]), size, strides, dilations)
-    padded = pad(x, pads)
+    alone, g = c == 1 < groups, f // groups  # with several filters a channel, the channel is repeated
+    padded = pad(xp.repeat(x, g, axis=-1) if alone and g > 1 else x, pads)
     lengths = tuple(padded.shape[1:-1])
     view = windows(padded, size=size, strides=strides, dilations=dilations)
     space = tuple(view.shape[1 : 1 + rank])
-    y, pull = (by_channel if c == 1 < groups else by_matrix)(view, w, groups)
+    y, pull = by_channel(view, w, f) if alone else by_matrix(view, w, groups)
     y = in_rows(y if b is None else y + b, (*space, f))
 
     def back(dy: Array) -> tuple[Any, ...]:
         dview, dw = pull(dy)
         dx = crop(fold(dview, shape=lengths, strides=strides, dilations=dilations), pads)
+        dx = xp.sum(in_rows(dx, (*x.shape[1:], g)), axis=-1) if alone and g > 1 else dx
         return dx, dw, None if b is None else xp.sum(in_rows(dy, (f,)), axis=0)
 
     return y, back
@@ -123,22 +125,16 @@ def by_matrix(view: Array, w: Array, groups: int) -> tuple[Array, Any]:
 
 
 def by_channel(view: Array, w: Array, channels: int) -> tuple[Array, Any]:
-    """y[o, i] = Σₖ v[o, k, i]·w[k, i], each channel by itself.      dv = dy·w    dw = Σₒ v·dy
-
-    With several filters a channel, y and w have one more axis.
-    """
+    """y[o, i] = Σₖ v[o, k, i]·w[k, i], each channel by itself.      dv = dy·w    dw = Σₒ v·dy"""
     xp = namespace(view, w)
-    rank, g = w.ndim - 2, w.shape[-1] // channels
-    filters = (channels,) if g == 1 else (channels, g)
-    u = xp.reshape(w, (*w.shape[:rank], *filters))
-    view = view if g == 1 else view[..., None]
+    rank = w.ndim - 2
+    u = xp.reshape(w, (*w.shape[:rank], channels))
 
     def pull(dy: Array) -> tuple[Array, Array]:
-        dy = in_rows(dy, (*dy.shape[1:-1], *(1,) * rank, *filters))
-        dw = xp.reshape(xp.sum(view * dy, axis=tuple(range(1 + rank))), w.shape)
-        return dy * u if g == 1 else xp.sum(dy * u, axis=-1), dw
+        dy = in_rows(dy, (*dy.shape[1:-1], *(1,) * rank, channels))
+        return dy * u, xp.reshape(xp.sum(view * dy, axis=tuple(range(1 + rank))), w.shape)
 
-    return in_rows(xp.sum(view * u, axis=tuple(range(1 + rank, 1 + 2 * rank))), (*view.shape[1 : 1 + rank], channels * g)), pull
+    return xp.sum(view * u, axis=tuple(range(1 + rank, 1 + 2 * rank))), pull
 
 
 def parts_of(x: Array, groups: int) -> list[Array]:

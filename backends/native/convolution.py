@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from backends.gaps import windows
@@ -157,13 +157,22 @@ class _Direct:
         return None
 
     def fold(self, i: Instruction) -> Ref | None:
+        groups = self.made(i.args[0], "concat")
+        if groups is not None and groups.static["axis"] == len(self.spec(i.args[0]).shape) - 1:  # each by itself
+            shape, dtype = self.spec(i.outs[0]).shape, self.spec(i.outs[0]).dtype
+            folds = [replace(i, args=(part,), outs=(self.w.value(Spec((*shape[:-1], self.spec(part).shape[-1]), dtype)),)) for part in groups.args[0]]
+            return self.joined(i, [self.fold(one) for one in folds])
         y = self.turned(i, i, [(0, n) for n in i.static["shape"]])
         if y is not None:
             self.folds[y] = i
         return y
 
     def get_item(self, i: Instruction) -> Ref | None:
-        """A part of what is folded, with whole images and all channels."""
+        """A part of what is folded, with whole images and all channels; of windows, some channels."""
+        if (view := self.made(i.args[0], "windows")) is not None:
+            return self.of_channels(i, view)
+        if (joined := self.made(i.args[0], "concat")) is not None and all(part in self.folds for part in joined.args[0]):
+            return self.joined(i, [self.get_item(replace(i, args=(part, []))) for part in joined.args[0]])
         fold = self.folds.get(i.args[0]) or self.made(i.args[0], "fold")
         if fold is None or i.args[1] or not isinstance(i.static["key"], tuple) or not all(isinstance(part, slice) or part is Ellipsis for part in i.static["key"]):
             return None
@@ -176,6 +185,22 @@ class _Direct:
         if any(step != 1 or stop <= start for start, stop, step in parts) or parts[0][:2] != (0, shape[0]) or parts[-1][:2] != (0, shape[-1]):
             return None
         return self.turned(i, fold, [part[:2] for part in parts[1:-1]])
+
+    def of_channels(self, i: Instruction, view: Instruction) -> Ref | None:
+        """Channels of windows as windows of channels."""
+        *rest, part = i.static["key"] if isinstance(i.static["key"], tuple) else (None,)
+        if i.args[1] or rest != [Ellipsis] or not isinstance(part, slice):
+            return None
+        shape, seen, dtype = self.spec(view.args[0]).shape, self.spec(i.outs[0]).shape, self.spec(i.outs[0]).dtype
+        channels = self.w.add(i, "get_item", (view.args[0], []), i.static, Spec((*shape[:-1], seen[-1]), dtype))
+        return self.w.add(i, "windows", (channels,), view.static, Spec(seen, dtype))
+
+    def joined(self, i: Instruction, parts: list[Ref | None]) -> Ref | None:
+        """These parts of the channels side by side."""
+        if None in parts:
+            return None
+        axis = len(self.spec(i.outs[0]).shape) - 1
+        return self.w.add(i, "concat", (parts,), {"axis": axis}, Spec(self.spec(i.outs[0]).shape, self.spec(i.outs[0]).dtype))
 
     def turned(self, i: Instruction, fold: Instruction, region: list[tuple[int, int]]) -> Ref | None:
         """This region of fold(y·wᵀ), for strides of 1: dx[l] = Σ y[l − k·d]·w[k]ᵀ."""

@@ -131,9 +131,13 @@ class Writer:
             return i
         return Instruction(i.name, tuple(map(self.now, i.args)), i.static, i.outs, i.region, i.program)
 
-    def add(self, like: Instruction, name: str, args: tuple[Any, ...], static: dict[str, Any], spec: Spec) -> Ref:
+    def value(self, spec: Spec) -> Ref:
+        """A new value, that something is to make."""
         self.values.append(spec)
-        out = Ref(len(self.values) - 1)
+        return Ref(len(self.values) - 1)
+
+    def add(self, like: Instruction, name: str, args: tuple[Any, ...], static: dict[str, Any], spec: Spec) -> Ref:
+        out = self.value(spec)
         self.keep(Instruction(name, args, static, (out,), like.region))
         return out
 
