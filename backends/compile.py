@@ -32,6 +32,7 @@ from backends.wrapped import users_line
 Tree = Any
 BINDINGS = 4  # how often functions that call one program are made
 MOST = 128  # programs that one function keeps; the least recently used goes
+RECENT = 4  # of these that are tried before arguments are looked up
 
 
 class Compiled:
@@ -106,6 +107,7 @@ class Jitted:
         self.traces = 0
         self._quick: Callable[..., Any] = unknown  # what did the last call, for arguments like those
         self._second: Callable[..., Any] = unknown  # and for those that it refuses, like arrays that must be copied first
+        self._recent: tuple[Compiled, ...] = ()  # programs that were looked up lately
         self._named: tuple[tuple[str, ...], Callable[..., Any], Callable[..., Any]] = (), unknown, unknown  # the same of calls with these names
         self._compiled: OrderedDict[Any, Compiled] = OrderedDict()
         self._lock = threading.RLock()
@@ -153,6 +155,10 @@ class Jitted:
             quick = self._quick
             if (result := quick(*args)) is not NotImplemented or (result := self._second(*args)) is not NotImplemented:
                 return result
+            for made in self._recent:  # shapes that take turns
+                if made.calls[0] is not quick and (result := made.calls[0](*args)) is not NotImplemented:
+                    self._quick, self._second = made.calls
+                    return result
         else:
             names, quick, second = self._named
             if tuple(kwargs) == names:
@@ -172,6 +178,7 @@ class Jitted:
             self._named = tuple(kwargs), *calls
         else:
             self._quick, self._second = calls
+            self._recent = (found, *(made for made in self._recent if made is not found))[:RECENT]
         return result
 
     def _told(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[Any, bool, bool]]:

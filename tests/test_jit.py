@@ -63,6 +63,20 @@ def test_one_trace_for_each_structure_shape_and_dtype(backend):
     assert f.traces == 4
 
 
+def test_shapes_may_take_turns(backend):
+    """More of them than are tried before arguments are looked up, and with donated arrays; each is traced once."""
+    f = jit(lambda p, x: {"p": p["p"] + x, "sum": backends.namespace(x).sum(x)}, donate=0)
+    state = {n: {"p": backend.asarray(np.zeros(n)), "sum": None} for n in range(1, 7)}
+    for k in range(1, 5):
+        for n in (1, 2, 1, 2, 3, 4, 5, 6, 5):
+            given = {"p": state[n]["p"]}
+            state[n] = f(given, backend.asarray(np.full(n, float(k))))
+            close(backend, state[n]["sum"], backend.asarray(np.asarray(float(n * k))))
+    for n, times in {1: 2, 2: 2, 3: 1, 4: 1, 5: 2, 6: 1}.items():
+        close(backend, state[n]["p"], backend.asarray(np.full(n, 10.0 * times)))
+    assert f.traces == 6
+
+
 def test_static_arguments_are_a_part_of_the_program(backend):
     f = jit(lambda x, n, how: x * n if how == "times" else x + n, static=("n", "how"))
     x = backend.asarray(RNG.normal(size=4))
