@@ -98,18 +98,6 @@ def plain(windows: Sizes, strides: Sizes, f: int) -> Blocks:
     return Blocks(windows, tuple(strides), f, ones, ones)
 
 
-def bands(program: Program) -> Program:
-    """The program with such convolutions, and their gradients, in blocks of places."""
-    w = Bands(program)
-    for i in program.body:
-        y = w.rewritten(i)
-        if y is None:
-            w.keep(replace(i, args=tuple(map(w.now, i.args))))
-        else:
-            w.renamed[i.outs[0]] = y
-    return w.done()
-
-
 class Bands(Writer):
     """The new body. What several instructions read is made once."""
 

@@ -15,6 +15,7 @@ alike are done in blocks of rows that stay in the cache.
 
 from __future__ import annotations
 
+import functools
 from operator import is_
 from typing import Any
 
@@ -32,6 +33,7 @@ from backends.program.passes import simplify
 from backends.program.program import Program, spare
 
 Array = Any
+PASSES = (simplify, sums, early, places, cells, taps, slabs, pack)
 
 
 class NumPyRun:
@@ -40,7 +42,7 @@ class NumPyRun:
     why_not_native = ""  # the reason, for explain()
 
     def __init__(self, program: Program):
-        self.program = pack(slabs(taps(cells(places(early(sums(simplify(program))))))))
+        self.program = functools.reduce(lambda p, step: step(p), PASSES, program)
         writer = Writer(self.program, NumPyRun)
         self.source, self.constants = writer.source()
         self.spared = writer.spared  # lines of the source before the first that writes into donated memory
