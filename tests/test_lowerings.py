@@ -626,6 +626,23 @@ def test_a_network_of_images_and_its_gradients(static):
     agree(jit(f, lowering="numpy")(*arrays), f(*arrays), "float64")
 
 
+@pytest.mark.parametrize("lowering", ["native", "numpy"])
+def test_repeated_rows_are_multiplied_once(lowering):
+    if lowering == "native":
+        pytest.importorskip("llvmlite", reason="llvmlite is not installed (extra: native)")
+
+    def f(x, w):
+        xp = ann.namespace(x)
+        many = xp.broadcast_to(x, (5, 6, 4))
+        return many @ w, many @ w + xp.reshape(xp.arange(30, dtype=x.dtype), (5, 6, 1)), xp.broadcast_to(x[0, ...], (7, 4)) @ w, many @ xp.broadcast_to(w, (5, 4, 3))
+
+    x, w = RNG.normal(size=(5, 1, 4)), RNG.normal(size=(4, 3))
+    run = jit(f, lowering=lowering)
+    agree(run(x, w), f(x, w), "float64")
+    (program,) = run.programs
+    assert sorted(program.values[i.args[0]].shape for i in passes.simplify(program).body if i.name == "matmul") == [(1, 4), (5, 1, 4), (5, 6, 4)]
+
+
 def test_a_mask_with_all_or_none_is_itself():
     def f(x):
         xp = ann.namespace(x)

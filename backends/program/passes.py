@@ -337,9 +337,18 @@ def _broadcast(w: Writer, i: Instruction) -> Any:
     return i.args[0] if w.values[i.args[0]] == _out(w, i) else None
 
 
-@_settles("linalg.matmul")
-def _main_name(w: Writer, i: Instruction) -> Any:
-    return w.add(i, i.name.removeprefix("linalg."), i.args, i.static, _out(w, i))
+@_settles("matmul", "linalg.matmul")
+def _product_of_matrices(w: Writer, i: Instruction) -> Any:
+    """Rows that are repeated are multiplied once: what the mean over tokens or places hands back."""
+    a, b = i.args
+    spread, out = w.maker.get(a), _out(w, i)
+    if spread is not None and spread.name == "broadcast_to":
+        x = spread.args[0]
+        rows, repeated = w.values[x].shape, w.values[a].shape
+        if len(w.values[b].shape) == 2 <= len(rows) == len(repeated) and rows[-1] == repeated[-1] and 0 not in repeated:
+            once = w.add(i, "matmul", (x, b), i.static, Spec((*rows[:-1], out.shape[-1]), out.dtype))
+            return w.add(i, "broadcast_to", (once,), {"shape": out.shape}, out)
+    return w.add(i, "matmul", i.args, i.static, out) if i.name != "matmul" else None
 
 
 @_settles("broadcast_arrays")
