@@ -274,6 +274,22 @@ def test_the_place_of_the_largest_is_a_least_column():
             assert (y[:, 0] == x.argmax(axis=1)).all()
 
 
+@pytest.mark.parametrize("k", [3, 16, 40, 100, 300])
+def test_nothing_in_a_row_is_larger_than_the_largest(k):
+    """What is computed once more for another sweep over the row might be rounded otherwise: x·w + b in one instruction or in two."""
+    rng = np.random.default_rng(0)
+    x, w, b = rng.normal(size=(64, k)), rng.normal(size=(64, 1)), rng.normal(size=k)
+
+    @partial(jit, lowering="native")
+    def f(x, w, b):
+        y = x * w + b
+        z = y - np.max(y, axis=1, keepdims=True)
+        return z, x * w * z, np.argmax(y, axis=1)
+
+    z, _, place = f(x, w, b)
+    assert z.max() == 0 and (z == 0).sum() == 64 and (place == z.argmax(axis=1)).all()
+
+
 def test_rows_side_by_side_keep_their_place_and_touch_nothing_else():
     """y = x − the sum of the row · u, where x lies; each dtype, all lengths, more and fewer rows than lanes, rows apart from one another."""
     for dtype, (n, k) in itertools.product(["float32", "float64", "int64", "uint8"], [(1, 2), (16, 16), (17, 9), (40, 3), (15, 1)]):

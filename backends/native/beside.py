@@ -31,6 +31,9 @@ class Beside(Loop):
     def kept(self) -> list[int]:
         return self.dear
 
+    def keeps(self, v: int) -> bool:
+        return self.nodes[v][0] not in ("load", "const", "column")
+
     @cached_property
     def tiled(self) -> list[int]:
         """The operands that are read or stored transposed."""

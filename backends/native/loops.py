@@ -27,6 +27,7 @@ from backends.native.compile import lanes as machine_lanes
 from backends.native.emit import SIZE, Function, Value, Variable, is_float
 from backends.native.operations import LONG, OPERATIONS, REDUCTIONS
 
+PRODUCTS = ("multiply", "square", "negative")
 SHORT = 64  # rows of so many elements or fewer are written out
 
 
@@ -123,14 +124,14 @@ class Loop:
 
     @cached_property
     def dear(self) -> list[int]:
-        """Nodes of an earlier sweep that a later one reads, and that are rather kept than computed twice."""
+        """Nodes of an earlier sweep that a later one reads and does not compute again."""
         found: set[int] = set()
         seen: set[tuple[int, int]] = set()
 
         def visit(v: int, sweep: int) -> None:
             if self.varies[v] and (v, sweep) not in seen:
                 seen.add((v, sweep))
-                if self.sweep[v] < sweep and self.nodes[v][0] in LONG:
+                if self.sweep[v] < sweep and self.keeps(v):
                     found.add(v)
                 else:
                     for u in self.arguments(v):
@@ -140,6 +141,12 @@ class Loop:
             for v, sweep in self.roots:
                 visit(v, sweep)
         return sorted(found)
+
+    def keeps(self, v: int) -> bool:
+        """Whether node v is rather kept than computed twice: it takes long, or it might be rounded otherwise, as a product and a sum may be one instruction."""
+        name, dtype, *_ = self.nodes[v]
+        fused = name in PRODUCTS or (name in ("add", "subtract") and any(self.nodes[u][0] in PRODUCTS for u in self.arguments(v)))
+        return name in LONG or (fused and is_float(dtype))
 
     @cached_property
     def roots(self) -> list[tuple[int, int]]:
