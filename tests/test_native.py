@@ -441,6 +441,22 @@ def test_products_in_blocks_of_our_own_touch_nothing_but_their_matrices(transpos
             assert (wide[:, :, :5] == 7).all()
 
 
+def test_stacks_that_must_be_copied_first_multiply_as_numpy_does():
+    """Heads of attention, cut out of one array: in rows, in columns, transposed on either side."""
+    x = np.random.default_rng(0).normal(size=(3, 40, 2, 4, 16))
+
+    @partial(jit, lowering="native")
+    def f(x):
+        q, k = (np.permute_dims(x[:, :, i], (0, 2, 1, 3)) for i in range(2))
+        scores = np.matmul(q, np.matrix_transpose(k))
+        return scores, np.matmul(scores, k), np.matmul(np.matrix_transpose(scores), q), np.matmul(np.matrix_transpose(q), k)
+
+    q, k = (x[:, :, i].transpose(0, 2, 1, 3) for i in range(2))
+    scores = q @ k.swapaxes(-1, -2)
+    for got, true in zip(f(x), (scores, scores @ k, scores.swapaxes(-1, -2) @ q, q.swapaxes(-1, -2) @ k), strict=True):
+        np.testing.assert_allclose(got, true, rtol=1e-12, atol=1e-12)
+
+
 def test_parts_cover_a_product_once():
     for m, n, k in ((1, 1, 1), (33, 1000, 2000), (4096, 10, 64), (25, 8, 36864), (0, 4, 4), (512, 512, 512)):
         for count in (1, 2, 3, 8):

@@ -242,13 +242,16 @@ class Grouping:
         return self.roots[v], self.spot(v)[0]
 
     def matrix(self, v: int, sample: Any, shape: tuple[int, ...]) -> tuple[int, Any]:
-        """(root, sample) of this look at a value in three axes, copied where the BLAS could not read it."""
+        """(root, sample) of this look at a value in three axes, copied where the BLAS could not read it: in the order in which it lies, if that will do."""
         try:
             matrix = np.reshape(sample, shape, copy=False)
         except ValueError:
             matrix = None
         if matrix is not None and layout(matrix) is not None:
             return self.roots[v], matrix
+        if shape[0] != 1 and 0 < sample.strides[-2] < sample.strides[-1]:
+            root, copied = self.matrix(v, np.swapaxes(sample, -1, -2), (shape[0], shape[2], shape[1]))
+            return root, np.swapaxes(copied, -1, -2)
         c = self.new(tuple(sample.shape), self.dtypes[v])
         self.copy(self.look(v, sample), c, self.samples[c])
         return c, self.samples[c].reshape(shape)
