@@ -21,8 +21,8 @@ import numpy as np
 
 from backends import tree as trees
 from backends.native import compile as compiler
+from backends.native import workers
 from backends.native.emit import Function, Value, Variable
-from backends.native.workers import BUSY, CLASH, DONE, SLEEPERS, Run, Words
 
 Tree = Any
 
@@ -171,7 +171,7 @@ class Call:
                     kind = f.pointer(f.load(words, PLACES["array"], "int64"))
                     made(api("new", kind, f.pointer(b), f.cast(count, "int32"), table, none, none, f.constant(0, "int32"), none))
                 with case(READY):
-                    need((f.load(table, SLEEPERS, "int64") | f.load(table, CLASH, "int64") | f.load(table, BUSY, "int64")).eq(0))
+                    need((f.load(table, workers.SLEEPERS, "int64") | f.load(table, workers.CLASH, "int64") | f.load(table, workers.BUSY, "int64")).eq(0))
                 with case(RUN):
                     said = f.call(f.pointer(b).text, [table, as_list], "int64")
                     need(said.eq(f.load(words, PLACES["none"], "int64")))
@@ -230,6 +230,9 @@ class Call:
             api("Py_DecRef", f.pointer(old.get()), gives=None)  # the last thing: this may run anything
         f.done(f.pointer(result.get()))
         return f
+
+
+CALL = Call(object.__basicsize__, tuple.__basicsize__)
 
 
 class Unsuited(Exception):
@@ -305,22 +308,13 @@ class Rows:
 
     def call(self) -> Callable[..., Any]:
         """The function of these rows."""
-        if not _methods:
-            (code,) = compiler.addresses([Call(object.__basicsize__, tuple.__basicsize__)])
-            name = ctypes.create_string_buffer(b"call")
-            _methods.extend([(ctypes.c_int64 * 4)(ctypes.addressof(name), code, 0x80, 0), name])  # a PyMethodDef, METH_FASTCALL
         rows = np.array([[*row[:JUMP], 8 * ROW_WORDS * self.labels.get(row[JUMP], 0), 0] for row in self.rows], np.int64)
         rows[:, JUMP] += address(rows)
         generations = [None, None]
         words = [address(rows), self.words(self.registers), id(generations), 0, self.words(self.owned), len(self.owned)]
-        head: Any = np.array([*words, *outside()], np.int64).view(Words)
-        head.kept = [rows, generations, *self.kept]
-        make = ctypes.pythonapi.PyCFunction_NewEx
-        make.restype = ctypes.py_object
-        return make(ctypes.byref(_methods[0]), ctypes.py_object(head), None)  # type: ignore[no-any-return]
+        return workers.method(CALL, 0x80, np.array([*words, *outside()], np.int64), [rows, generations, *self.kept])  # METH_FASTCALL
 
 
-_methods: list[Any] = []  # live as long as the process
 _message = ctypes.create_string_buffer(OUT_OF_RANGE.encode())
 
 
@@ -399,7 +393,7 @@ def bind(run: Runnable, args: tuple[Any, ...], static: frozenset[int], donate: f
         if isinstance(x, dict | list | tuple):
             return type(x) in (dict, list, tuple) and x != () and all(map(held, parts(x)))
         place = None if x is None else run.results[x][0]
-        return place is None or (place in given and x not in scalars)
+        return place is None or (place in given and x not in scalars and x not in weak)
 
     def again(x: Tree) -> list[Tree]:
         """The containers in a tree to be given out again: the greatest that are held."""
@@ -424,7 +418,7 @@ def bind(run: Runnable, args: tuple[Any, ...], static: frozenset[int], donate: f
             rows.add("error", KEEP, younger)
         rows.add("error", RETURN, rows.make(tree, output, there))
 
-    (code,) = compiler.addresses([Run(object.__basicsize__)])
+    (code,) = compiler.addresses([workers.RUN])
     try:
         start = rows.add("unknown", ARGS)
         leaves = [same if i in static else functools.partial(argument, donated=i in donate) for i in range(len(args))]
@@ -471,4 +465,5 @@ def outside() -> list[int]:
     capsule = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", api))
     numpys = capsule(np._core._multiarray_umath._ARRAY_API, None) or 0  # type: ignore[attr-defined]
     functions = [ctypes.cast(getattr(api, name), ctypes.c_void_p).value or 0 for name in FUNCTIONS]
-    return [*functions, id(np.ndarray), id(DONE), id(NotImplemented), *(ctypes.c_int64.from_address(numpys + 8 * i).value for i in (NEW, FROM_SCALAR)), id(IndexError), ctypes.addressof(_message)]
+    new, scalar = (ctypes.c_int64.from_address(numpys + 8 * i).value for i in (NEW, FROM_SCALAR))
+    return [*functions, id(np.ndarray), id(workers.DONE), id(NotImplemented), new, scalar, id(IndexError), ctypes.addressof(_message)]

@@ -49,8 +49,8 @@ class NativeRun:
         pool = workers.pool(self.threads)
         entries = list(_all(entry for phase in phases for one in phase for entry in one))
         kernels = list(dict.fromkeys(entry.kernel for entry in entries))
-        *found, _ = addresses([*kernels, workers.RUN])  # all at once, for the cache is looked at once then
-        code = dict(zip(kernels, found, strict=True))
+        found = addresses([*kernels, workers.RUN, *([call.CALL] if self.brief else [])])  # all at once, for the cache is looked at once then
+        code = dict(zip(kernels, found, strict=False))
         self.kernels, self.steps, self.phases = len(kernels), len(entries), len(phases)
         memory = np.zeros(plan.arena + LINE + sum(plan.scratch) + LINE, np.uint8)
         start = -_address(memory) % LINE

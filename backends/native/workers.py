@@ -236,26 +236,31 @@ class Run:
 
 RUN = Run(object.__basicsize__)
 _held = (ctypes.c_int64 * 1)()  # how many programs hold the BLAS at one thread
-_methods: list[Any] = []  # live as long as the process
+_methods: dict[Any, tuple[Any, Any]] = {}  # live as long as the process
 
 
 class Words(known("numpy").xp.ndarray):  # type: ignore[name-defined,misc]
-    """The words of a program; `kept` holds what they point to, for as long as the program can be called."""
+    """The words of a program or a call; `kept` holds what they point to, for as long as it can be called."""
 
     kept: Any = None
 
 
-def entry(words: Any, kept: Any) -> Callable[[list[Any]], Any]:
-    """The function of Python that runs the program of these words, an array of int64. It keeps alive what they point to."""
-    if not _methods:
-        (run,) = compiler.addresses([RUN])
-        name = ctypes.create_string_buffer(b"program")
-        _methods.extend([(ctypes.c_int64 * 4)(ctypes.addressof(name), run, 8, 0), name])  # a PyMethodDef that takes one object
-        ctypes.pythonapi.PyCFunction_NewEx.restype = ctypes.py_object
+def method(kernel: compiler.Kernel, flags: int, words: Any, kept: Any) -> Callable[..., Any]:
+    """The function of Python that is this code, a PyCFunction of these flags. Its self is an array of int64; it keeps alive what they point to."""
+    if kernel not in _methods:
+        (code,) = compiler.addresses([kernel])
+        name = ctypes.create_string_buffer(type(kernel).__name__.lower().encode())
+        _methods[kernel] = (ctypes.c_int64 * 4)(ctypes.addressof(name), code, flags, 0), name  # a PyMethodDef
     words = words.view(Words)
     words.kept = kept
     make = ctypes.pythonapi.PyCFunction_NewEx
-    return make(ctypes.byref(_methods[0]), ctypes.py_object(words), None)  # type: ignore[no-any-return]
+    make.restype = ctypes.py_object
+    return make(ctypes.byref(_methods[kernel][0]), ctypes.py_object(words), None)  # type: ignore[no-any-return]
+
+
+def entry(words: Any, kept: Any) -> Callable[[list[Any]], Any]:
+    """The function that runs the program of these words."""
+    return method(RUN, 0x8, words, kept)  # METH_O
 
 
 def blas_words(blas: Blas) -> list[int]:
