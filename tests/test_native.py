@@ -457,6 +457,21 @@ def test_stacks_that_must_be_copied_first_multiply_as_numpy_does():
         np.testing.assert_allclose(got, true, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_large_products_and_their_gradients_are_right_on_any_number_of_threads(count):
+    rng = np.random.default_rng(0)
+    x, w, v = (rng.normal(size=shape) for shape in ((150, 270), (270, 330), (330, 290)))
+
+    def f(x, w, v):
+        y, pull = ann.vjp(lambda x, w, v: ann.relu(x @ w) @ v, x, w, v)
+        return y, *pull(y)
+
+    run = NativeRun(jit(f, lowering="replay").trace(x, w, v), found_blas(), count, worth=1)
+    for _ in range(3):
+        for y, true in zip(run([x, w, v]), f(x, w, v), strict=True):
+            assert np.abs(y - true).max() <= 1e-13 * np.abs(true).max()
+
+
 def test_parts_cover_a_product_once():
     for m, n, k in ((1, 1, 1), (33, 1000, 2000), (4096, 10, 64), (25, 8, 36864), (0, 4, 4), (512, 512, 512)):
         for count in (1, 2, 3, 8):

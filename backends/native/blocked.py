@@ -153,6 +153,8 @@ class _Writer:
             places = [place(i + r) for r in range(0, WIDE * wide, TALL)]
             with f.loop(0, k) as p:
                 vectors = [f.load(x, p * column + i + v * wide, self.dtype, wide, mask) for v, mask in enumerate(masks)]
+                for v in range(WIDE):
+                    f.prefetch(self.at(x, p * column + i + (WIDE + v) * wide), 2)
                 for q, to in enumerate(places):
                     f.store(to, p * width, part(vectors[q // parts], q % parts * TALL, TALL))
         with f.when(row.ne(1)), f.loop(0, rows, TALL) as i:
