@@ -670,6 +670,35 @@ def test_arrays_of_size_0_run_natively(case):
             np.testing.assert_array_equal(y, true)
 
 
+@pytest.mark.parametrize("name", ["cumulative_sum", "cumulative_prod"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "uint32"])
+def test_running_sums_and_products_agree_with_numpy(name, dtype):
+    rng = np.random.default_rng(0)
+    for shape in ((1,), (7,), (3, 1, 4), (4, 5), (2, 9, 33), (5, 3, 16), (1, 700, 2)):
+        x = rng.normal(1, 0.5, shape).astype(dtype) if dtype.startswith("float") else rng.integers(0, 3, shape).astype(dtype)
+        for axis in range(len(shape)):
+            for initial in (False, True):
+                for view in (lambda x: x, lambda x: x[::-1].T if x.ndim == 2 else x):
+                    f = lambda x: getattr(ann.namespace(x), name)(view(x), axis=axis, include_initial=initial)  # noqa: B023, E731
+                    run = NativeRun(jit(f, lowering="replay").trace(x), found_blas(), 2, worth=1)
+                    (y,), true = run([x]), f(x)
+                    assert y.dtype == true.dtype
+                    np.testing.assert_array_equal(y, true)
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_places_of_extremes_along_any_axis_agree_with_numpy(name):
+    rng = np.random.default_rng(0)
+    for shape in ((1,), (5000,), (4, 5), (3, 70), (2, 9, 33), (1, 7, 1)):
+        x = rng.integers(0, 7, shape).astype(np.float32)
+        for axis in (None, *range(-len(shape), len(shape))):
+            for f in (lambda x: getattr(ann.namespace(x), name)(x, axis=axis), lambda x: getattr(ann.namespace(x), name)(ann.namespace(x).tanh(ann.namespace(x).flip(x, axis=0)), axis=axis, keepdims=True)):  # noqa: B023
+                run = NativeRun(jit(f, lowering="replay").trace(x), found_blas(), 2, worth=1)
+                (y,), true = run([x]), f(x)
+                assert y.dtype == true.dtype and y.shape == true.shape
+                np.testing.assert_array_equal(y, true)
+
+
 def lstm(c, x, w, u, b):
     h, state = c
     xp = ann.namespace(h, x)

@@ -22,7 +22,7 @@ from backends.native.philox import Philox
 from backends.native.repeat import Repeat
 from backends.native.rules import RULES
 from backends.native.small import Small
-from backends.native.steps import Convolution, Direct, Group, Product, RandomBits, Scan, Use, layout
+from backends.native.steps import Convolution, Direct, Group, Product, RandomBits, Running, Scan, Use, layout
 from backends.program.program import Program, Ref
 
 LINE = 64  # bytes: memory begins at cache lines
@@ -590,6 +590,18 @@ class Plan:
         words["group"] = max(1, convolution.CACHE // (words["rows"] * size * (g.strides[0] * g.row + g.columns * g.filters)))
         return Entry(c.kernel, [words[key] for key in convolution.WORDS], boxes)
 
+    def running(self, r: Running) -> list[list[Entry]]:
+        """Each thread does some of the outermost rows."""
+        (outer, n, inner), size = r.shape, SIZE[r.kernel.dtype]
+        root, offset = r.x
+        longer = n + int(r.kernel.initial)
+        parts: list[list[Entry]] = []
+        for start, stop in gemm.shares(outer, self.threads if outer * n * inner >= self.worth else 1):
+            x, y = self.address(root, offset + start * n * inner), self.address(r.out, start * longer * inner)
+            boxes = [self.box(x, size, [((stop - start) * n * inner, 1)], False), self.box(y, size, [((stop - start) * longer * inner, 1)], True)]
+            parts.append([Entry(r.kernel, [x, y, stop - start, n, inner], boxes)] if start < stop else [])
+        return parts + [[] for _ in range(self.threads - len(parts))]
+
     # scans
 
     def scan(self, s: Scan) -> list[list[Entry]]:
@@ -628,4 +640,4 @@ class Plan:
         boxes = [self.whole(root, root in s.writes) for root in dict.fromkeys((*s.reads, *s.writes))]
         return self.alone([Entry(Repeat(), [s.count, (Home("list", 0), 0), len(moves) // 3, *moves], boxes, entries)])
 
-    others: ClassVar[dict[Any, Callable[[Plan, Any], list[list[Entry]]]]] = {Product: product, Direct: direct, RandomBits: random, Scan: scan}
+    others: ClassVar[dict[Any, Callable[[Plan, Any], list[list[Entry]]]]] = {Product: product, Direct: direct, RandomBits: random, Running: running, Scan: scan}

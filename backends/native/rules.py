@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from backends.native.convolution import Convolve, ConvolveWeights, Geometry
+from backends.native.cumulative import Cumulative
 from backends.native.emit import is_float
 from backends.native.groups import SMALL, Grouping, encoded
 from backends.native.operations import OPERATIONS, REDUCTIONS
-from backends.native.steps import Axes, CannotExpress, Convolution, Direct, Group, Product, RandomBits, Scan, Use, merges
+from backends.native.steps import Axes, CannotExpress, Convolution, Direct, Group, Product, RandomBits, Running, Scan, Use, merges
 from backends.program.program import Instruction, Ref, call
 from backends.program.promotion import promote_all
 from backends.wrapped import Index, join_key
@@ -154,18 +155,21 @@ def reduction(self: Grouping, i: Instruction) -> None:
 
 
 def largest(self: Grouping, i: Instruction) -> None:
-    """argmax and argmin along the last axis: the least column that holds the extreme, or NaN."""
-    (x,), out = i.args, i.outs[0]
-    shape, dtype = self.shapes[x], self.dtypes[x]
-    if i.static.get("axis") is not None and shape[i.static["axis"]] == 1:
+    """argmax and argmin: the least column that holds the extreme, or NaN, where the axis is the last, or looked at as if it were."""
+    x, out, axis = self.solid(i.args[0]), i.outs[0], i.static.get("axis")
+    if axis is not None and self.shapes[x][axis] == 1:
         self.numbers[out] = 0
         return
-    if i.static.get("axis") not in (-1, len(shape) - 1):
-        raise CannotExpress(f"{i.name} along axis {i.static.get('axis')} of {len(shape)}")
+    if axis is None and len(self.shapes[x]) > 1:
+        root, sample = self.matrix(x, self.samples[x], (1, 1, -1))
+        x = self.look(root, sample[0, 0])
+    elif axis not in (None, -1, len(self.shapes[x]) - 1):
+        x = self.look(x, np.moveaxis(self.samples[x], axis, -1))
+    shape, dtype = self.shapes[x], self.dtypes[x]
 
     def limit(g: Group, axes: Axes, loads: list[Any]) -> bool:
         row = len(g.shape) - 1
-        return len(axes) == len(g.shape) and g.row in (None, row) and (row > 0 or g.size <= SMALL)
+        return len(axes) == len(g.shape) and g.row in (None, row) and (row > 0 or g.size <= SMALL or not g.nodes)
 
     def build(g: Group, nodes: list[int], axes: Axes) -> None:
         g.row = len(g.shape) - 1
@@ -442,6 +446,22 @@ def random_bits(self: Grouping, i: Instruction) -> None:
     self.made[out] = len(self.steps) - 1
 
 
+def running(self: Grouping, i: Instruction) -> None:
+    """Sums or products up to each element; x is brought to the dtype of the result first."""
+    x, out, dtype = i.args[0], i.outs[0], self.dtypes[i.outs[0]]
+    if self.dtypes[x] != dtype:
+        cast = self.new(self.shapes[x], dtype)
+        self.copy(x, cast, self.samples[cast])
+        x = cast
+    shape, place = self.shapes[x], self.contiguous(x)
+    axis = (i.static.get("axis") or 0) % len(shape)
+    outer, n, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+    self.own(out)
+    kernel = Cumulative(dtype, "sum" if i.name == "cumulative_sum" else "prod", bool(i.static.get("include_initial")), inner > 1)
+    self.steps.append(Running(out, place, kernel, (outer, n, inner)))
+    self.made[out] = len(self.steps) - 1
+
+
 def scan(self: Grouping, i: Instruction) -> None:
     """The carry lies where the last one will; each step takes it from there and puts it there."""
     carries, columns, closed = i.args
@@ -481,6 +501,7 @@ RULES: dict[str, Callable[[Grouping, Instruction], None]] = {
     **dict.fromkeys(("reshape", "permute_dims", "broadcast_to", "get_item", "windows"), view),
     **dict.fromkeys(("take", "take_along_axis"), take),
     **dict.fromkeys(("arange", "linspace", "eye", "constant"), constant),
+    **dict.fromkeys(("cumulative_sum", "cumulative_prod"), running),
     "full": full, "concat": concat, "pad": pad, "convolve": convolve, "convolve_weights": convolve_weights, "fold": fold, "matmul": matmul, "scatter_add": scatter_add, "set_item": set_item,
     "conv3x3": winograd, "conv3x3_filter": winograd, "random_bits": random_bits, "scan": scan,
 }  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from backends.native.convolution import Convolve, ConvolveWeights
+from backends.native.cumulative import Cumulative
 from backends.program.program import Program
 
 Axes = tuple[int, ...]
@@ -152,6 +153,24 @@ class RandomBits:
 
 
 @dataclass
+class Running:
+    """y (outer, n or one more, inner) ← sums or products along the second axis of x (outer, n, inner): see cumulative.py. x: (root, offset)."""
+
+    out: int
+    x: tuple[int, int]
+    kernel: Cumulative
+    shape: tuple[int, int, int]
+
+    @property
+    def reads(self) -> tuple[int]:
+        return (self.x[0],)
+
+    @property
+    def writes(self) -> tuple[int]:
+        return (self.out,)
+
+
+@dataclass
 class Scan:
     """The steps of a scan: see repeat.py. inputs: for each input of the step's program (root, offset, elements from one step to the next);
     carries: the roots that hold the carry, read and written by each step, before all else among the inputs; stacked: the roots of what is stacked."""
@@ -172,7 +191,7 @@ class Scan:
         return (*self.carries, *self.stacked)
 
 
-Step = Scan | Group | Product | Convolution | Direct | RandomBits
+Step = Running | Scan | Group | Product | Convolution | Direct | RandomBits
 
 
 def merges(strides: Sequence[int], shape: Sequence[int]) -> bool:
