@@ -541,6 +541,9 @@ class Plan:
             "transpose_a": gemm.TRANSPOSED if transposed else gemm.PLAIN, "transpose_b": gemm.PLAIN, "lda": m if transposed else k, "ldb": n, "ldc": n,
             "a_row": 1, "a_column": 1, "b_row": n, "batch": batch, "a_batch": m * k, "b_batch": k * n, "c_batch": m * n, "accumulate": int(accumulate),
         }  # fmt: skip
+        if not accumulate and m * n * k > 10**6 and n * k <= 1 << 16 and small.suits(dtype, m, n, k, not transposed, False):  # larger ones miss the cache each time
+            words |= {"a_row": 1 if transposed else k, "a_column": m if transposed else 1, "b_column": 1, "c_row": n}
+            return self.bare(Small(dtype, False), [words[key] for key in small.WORDS])
         return self.bare(Gemm(dtype, self.blas.bits), [words[key] for key in gemm.WORDS])
 
     # convolutions
