@@ -763,7 +763,7 @@ def test_empty_parts_of_an_array_meet_nothing():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("case", [(2, 8, 6, 32, 64, "same"), (3, 10, 12, 64, 32, "valid"), (5, 4, 4, 48, 48, ((1, 1), (0, 2))), (1, 34, 6, 16, 64, "same")])
+@pytest.mark.parametrize("case", [(2, 8, 6, 32, 64, "same"), (3, 10, 12, 64, 32, "valid"), (5, 4, 4, 48, 48, ((1, 1), (0, 2))), (1, 34, 6, 16, 64, "same"), (4, 6, 6, 128, 256, "same")])
 def test_convolution_by_winograd_is_as_right_as_the_sum(case, count):
     n, height, width, c, k, padding = case
     rng = np.random.default_rng(0)
