@@ -33,9 +33,10 @@ class NativeRun:
     """
 
     def __init__(self, program: Program, blas: Blas, count: int | None = None, worth: int = WORTH):
-        self.program, self.blas, self.count, self.worth = prepared(program), blas, count, worth
+        simple = simplify(expand(program, RULES.__contains__))
+        self.program, self.blas, self.count, self.worth = prepared(simple), blas, count, worth
         self.donated = dict(self.program.donated)
-        self.brief = program.flops / 5e10 + program.bytes / 1e10 < BRIEF
+        self.brief = simple.flops / 5e10 + simple.bytes / 1e10 < BRIEF
         self.prepare()
 
     def prepare(self) -> None:
@@ -160,10 +161,13 @@ class NativeRun:
         return f"native: {len(self.program.body)} instructions as {self.steps} kernels ({self.kernels} different) in {self.phases} phases, {threads}"
 
 
-def prepared(program: Program) -> Program:
-    """The program in instructions that there are rules for, and the steps of its scans."""
-    simple = simplify(expand(program, RULES.__contains__))
-    body = [i if i.program is None else replace(i, program=stepwise(prepared(i.program), len(i.args[0]))) for i in simple.body]
+def prepared(simple: Program) -> Program:
+    """A simplified program, and the steps of its scans, as loops and kernels do it best."""
+    body = []
+    for i in simple.body:
+        if i.program is not None:
+            i = replace(i, program=stepwise(prepared(simplify(expand(i.program, RULES.__contains__))), len(i.args[0])))
+        body.append(i)
     return unrolled(direct(convolved(without_empty(replace(simple, body=tuple(body))))))
 
 
