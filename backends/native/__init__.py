@@ -1,4 +1,6 @@
-"""The native lowering for NumPy arrays (extra `native`): a Program as kernels of machine code around NumPy's own BLAS, on threads of our own.
+"""The native lowering for NumPy arrays (extra `native`): a Program as kernels of machine code, on threads of our own.
+
+Matrix products are our own, too, where those are faster, and else those of NumPy's BLAS.
 
 How a Program gets there, each file one step:
 

@@ -2,10 +2,10 @@
 
     C[b] ← A[b]·B[b], or C[b] + A[b]·B[b],  b < batch
 
-A block of A, for the second cache, is packed as panels of 8 rows. Then for every 48 columns of B (24 in double precision) as much of them as meets
-that block is packed in rows of vectors, for the first cache, and each panel of A is multiplied by it: 8 rows of 3 vectors of C stay in registers, and a step
-loads 3 vectors of B, and 8 numbers of A for all their lanes. Packing takes operands as they lie, transposed or not. Meanwhile the lines of C
-that these sums go to, and those of B that come next, are fetched, evenly over the steps: all at once they would hold up the loads (231 GFlop/s instead of 250).
+A block of A, which the second cache holds, is packed as panels of 8 rows. Then, 48 columns of B at a time (24 in double precision), what of them meets
+the block is packed as vectors, which the first cache holds, and multiplied by each panel: 8 rows of 3 vectors of C stay in registers, and a step loads 3 vectors
+of B, and 8 numbers of A for all their lanes. Operands are packed as they lie, transposed or not. Meanwhile the lines of C that the sums go to, and those
+of B that come next, are fetched, evenly over the steps: all at once they would hold up the loads (231 GFlop/s on a core of Zen 5, not 250 of 258).
 
 Goto & van de Geijn, Anatomy of high-performance matrix multiplication, 2008; Van Zee & van de Geijn, BLIS, 2015.
 """
@@ -31,7 +31,10 @@ def lanes(dtype: str) -> int:
 
 
 def suits(dtype: str, m: int, n: int, k: int, turned: bool) -> bool:
-    """Whether this product is faster here than by OpenBLAS, whose kernels for small ones do not pack; turned: Bᵀ lies in memory."""
+    """Whether this product is faster here than by OpenBLAS, as measured on Zen 5: 1.02 to 1.15 times in single precision, 1.2 to 1.5 in double.
+
+    OpenBLAS copies nothing where m·n·k is up to a million, unless B lies transposed (`turned`), and for few columns has narrower kernels.
+    """
     if machine_lanes() < 16 or m < TALL or n < 2 * lanes(dtype) or k < 32:
         return False
     return m * n * k >= 1 << 20 or (turned and m * n >= 1 << 11)
@@ -115,6 +118,7 @@ class _Writer:
             j = column.get()
             left = w["n"] - j
             leave(left.le(0))
+            # 2 vectors, where 3 would be too many, or leave a single one
             few = left.le((WIDE - 1) * wide) | left.gt(WIDE * wide) & left.le(2 * (WIDE - 1) * wide)
             vectors = f.select(few, self.number(WIDE - 1), WIDE)
             n = self.least(left, vectors * wide)
@@ -124,7 +128,7 @@ class _Writer:
                 of_a = self.at(self.a, i * w["a_row"] + p * w["a_column"]), w["a_row"], w["a_column"], m, self.number(TALL), self.packed_a, a_step
                 of_b = source, w["b_column"], w["b_row"], n, self.number(wide), panel, b_step
                 self.pack(*(f.select(operand.eq(0), x, y) for x, y in zip(of_a, of_b, strict=True)))
-            # what comes next, as about k runs of WIDE vectors: `together` of them one after the other, the others `apart`
+            # what comes next, as about k runs of WIDE vectors: `together` (a power of two) one behind the other, these `apart`
             next_ = f.select(first, self.at(source, vectors * wide * w["b_column"]), self.at(panel, vectors * b_step))
             apart = f.select(first, f.select(straight, w["b_row"], w["b_column"]), WIDE * wide)
             together = f.select(straight | ~first, self.number(1), DEPTH // (WIDE * wide))
