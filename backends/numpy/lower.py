@@ -25,6 +25,7 @@ from backends.numpy.cells import cells
 from backends.numpy.early import early
 from backends.numpy.pack import pack
 from backends.numpy.places import places
+from backends.numpy.scalars import first
 from backends.numpy.slabs import slabs
 from backends.numpy.sums import sums
 from backends.numpy.taps import taps
@@ -33,7 +34,7 @@ from backends.program.passes import simplify
 from backends.program.program import Program, spare
 
 Array = Any
-PASSES = (simplify, sums, early, places, cells, taps, slabs, pack)
+PASSES = (simplify, sums, early, places, cells, taps, slabs, pack, first)
 
 
 class NumPyRun:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from backends.program.program import Program
+
 
 def divide(a: float, b: float) -> float:
     if b:
@@ -49,3 +51,16 @@ FUNCTIONS = {
 }  # fmt: skip
 WHOLE = ("add", "subtract", "multiply", "negative")  # what integers have
 WRAPPED = {f"int{bits}": f"({{}} + {1 << bits - 1} & {(1 << bits) - 1}) - {1 << bits - 1}" for bits in (32, 64)}
+
+
+def first(program: Program) -> Program:
+    """The program with the arithmetic of its 0-d inputs first, where it does not part what is done in one loop of blocks."""
+    known = {r for r in program.inputs if program.values[r].shape == ()}
+    lead, rest = [], []
+    for i in program.body:
+        if known.issuperset(i.reads) and i.reads and all(program.values[out].shape == () for out in i.outs):
+            known.update(i.outs)
+            lead.append(i)
+        else:
+            rest.append(i)
+    return program.with_body([*lead, *rest])

@@ -31,6 +31,7 @@ class Writer:
         self.literals: dict[Any, Value] = {}  # numbers as arrays
         self.scalars: dict[int, str] = {}  # 0-d values that are Python floats: ref → name
         self.results = {y for y in program.outputs if type(y) is Ref}
+        self.wanted = {r for i in program.body if any(program.values[out].shape for out in i.outs) for r in i.reads}  # of arrays
         self.given: dict[int, str] = {}  # place among the outputs → the view of a held pack that is given out
         self.head: list[str] = []  # the lines of make
         self.lines: list[Line] = []
@@ -211,6 +212,8 @@ class Writer:
         self.constants.update(scalars.SAFE)
         name = self.scalars[i.outs[0]] = f"s{i.outs[0]}"
         self.lines.append(Line(f"{name} = {code.format(*arguments)}", [], []))
+        if i.outs[0] in self.wanted and i.outs[0] not in self.memory.taken:
+            self.settle(i.outs[0])
         return True
 
     def called(self, i: Instruction) -> None:
