@@ -10,7 +10,12 @@
         return run
 
 What a replay allocates are its results, and what NumPy has no `out` for. Runs of instructions that treat the rows of large arrays
-alike are done in blocks of rows that stay in the cache.
+alike are done in blocks of rows that stay in the cache. Before that, passes of NumPy's own rewrite the program; each has its file:
+
+    sums    sums to one number in fewer calls          taps    a convolution's gradient by its input, tap by tap
+    early   a bias is added to images                  slabs   large convolutions a few examples at a time
+    places  parts are made where they belong           pack    the same short chains, end to end
+    cells   convolutions in blocks, pools in order     first   0-d arithmetic
 """
 
 from __future__ import annotations
