@@ -287,7 +287,8 @@ def jit(
     lowering: None takes the fastest that can be had; a name ("native", "numpy", "replay") takes that one or raises.
     A program may give no warnings where f would (the native lowering gives none), and computes 0-d numbers in double precision
     where it can, so that an intermediate one may stay finite that would overflow in float32. Which of two zeros is the largest or the
-    least of several numbers, and which integers are made of floats beyond their range, is left open.
+    least of several numbers, and which integers are made of floats beyond their range, is left open. In a convolution of the NumPy
+    lowering what is infinite or NaN may spoil its neighbours, too.
     Called inside a gradient or another jit, f just runs, and becomes a part of that.
 
         step.traces        how often it was traced           step.trace(*args)     the Program; print it

@@ -414,6 +414,8 @@ def test_a_program_reads_like_mathematics():
     text = str(program)
     assert "x @ w" in text and "softmax" in text and "float64 (4, 2)" in text
     assert program.flops > 2 * 4 * 3 * 2 and program.bytes > 0
+    made = str(jit(lambda x: x + ann.namespace(x).arange(2.0, 5.0) * ann.namespace(x).eye(3)).trace(np.ones(3)))
+    assert "arange(2, 5)" in made and "eye(3)" in made, "as one writes them"
     assert shape_of(lambda x: x, np.ones((4, 2))) == program.values[program.outputs[0]]
 
 

@@ -242,7 +242,7 @@ SYMBOLS: dict[str, Callable[..., Any]] = {
 
 
 # static parameters that are handed over by position, before and after the arrays: their names differ from library to library
-_LEADING = {"arange": ("start", "stop", "step"), "eye": ("n_rows", "n_cols"), **dict.fromkeys(("zeros", "ones", "empty", "full"), ("shape",))}
+LEADING = {"arange": ("start", "stop", "step"), "eye": ("n_rows", "n_cols"), **dict.fromkeys(("zeros", "ones", "empty", "full"), ("shape",))}
 _TRAILING = {
     "astype": ("dtype",), "broadcast_to": ("shape",), "linspace": ("num",), "moveaxis": ("source", "destination"), "permute_dims": ("axes",),
     "reshape": ("shape",), "roll": ("shift",), "tile": ("repetitions",), "linalg.matrix_power": ("n",),
@@ -277,7 +277,7 @@ def call(library: Library, i: Instruction, args: list[Any]) -> Any:
         args = args[:plain]
     if i.name == "clip":
         args = [*args, None, None][:3]  # NumPy wants both bounds
-    lead = _pop(static, _LEADING.get(i.name, ()))
+    lead = _pop(static, LEADING.get(i.name, ()))
     args = [*args, *_pop(static, _TRAILING.get(i.name, ()))]
     f: Any = library.xp
     for part in i.name.split("."):

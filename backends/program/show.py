@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from backends.program.program import LEADING
 from backends.wrapped import join_key
 
 if TYPE_CHECKING:
@@ -78,8 +79,9 @@ def formula(program: Program, i: Instruction) -> str:
     if i.name == "astype":
         return f"{program.values[i.outs[0]].dtype}({args[0]})"
     plain = {key for key in ("strides", "dilations") if set(i.static.get(key) or ()) == {1}}
-    static = [f"{key}={_static(value)}" for key, value in i.static.items() if value is not None and value is not False and key not in SHOWN | plain]
-    return f"{i.name}({', '.join(args + static)})"
+    told = {key: _static(value) for key, value in i.static.items() if value is not None and value is not False and key not in SHOWN | plain}
+    args += [told.pop(key) for key in LEADING.get(i.name, ()) if key in told]
+    return f"{i.name}({', '.join([*args, *map('='.join, told.items())])})"
 
 
 def _key(part: Any) -> str:
