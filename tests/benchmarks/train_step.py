@@ -51,7 +51,7 @@ import workloads  # noqa: E402
 import backends  # noqa: E402
 from backends.__main__ import blas  # noqa: E402
 
-if importlib.util.find_spec("llvmlite"):
+if importlib.util.find_spec("llvmlite") and not OPTIONS.memory:
     import llvmlite.binding  # noqa: F401
 
     import backends.native.run
