@@ -157,7 +157,7 @@ def reduction(self: Grouping, i: Instruction) -> None:
 def largest(self: Grouping, i: Instruction) -> None:
     """argmax and argmin: the least column that holds the extreme, or NaN, where the axis is the last, or looked at as if it were."""
     x, out, axis = self.solid(i.args[0]), i.outs[0], i.static.get("axis")
-    if axis is not None and self.shapes[x][axis] == 1:
+    if (math.prod(self.shapes[x]) if axis is None else self.shapes[x][axis]) == 1:
         self.numbers[out] = 0
         return
     if axis is None and len(self.shapes[x]) > 1:
