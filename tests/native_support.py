@@ -34,8 +34,14 @@ def call(kernel, words):
 def run_loop(loop, arrays, sizes, indexed=None):
     """Run a Loop on arrays that are broadcast to `sizes` by steps of 0. indexed: {operand: axis along which its index counts}. Returns the flag."""
     flag = np.zeros(1, np.uint8)
-    scratch = []
-    words = []
+    words, _scratch = loop_words(loop, arrays, sizes, indexed, flag)
+    call(loop, words)
+    return bool(flag[0])
+
+
+def loop_words(loop, arrays, sizes, indexed=None, flag=None):
+    """(the argument table of a Loop, scratch rows that it points to)"""
+    scratch, words = [], []
     for key in loop.words:
         what, k, *axis = key if key != "flag" else ("flag", 0)
         if what == "pointer":
@@ -53,5 +59,4 @@ def run_loop(loop, arrays, sizes, indexed=None):
         else:
             scratch.append(guarded(np.empty(sizes[-1], loop.nodes[k][1])))
             words.append(scratch[-1].ctypes.data)
-    call(loop, words)
-    return bool(flag[0])
+    return words, scratch

@@ -20,7 +20,7 @@ import pytest
 
 pytest.importorskip("llvmlite", reason="llvmlite is not installed (extra: native)")
 
-from native_support import call, guarded, run_loop
+from native_support import call, guarded, loop_words, run_loop
 
 import ann
 from backends import jit, tree
@@ -439,6 +439,83 @@ def test_products_in_blocks_of_our_own_touch_nothing_but_their_matrices(transpos
             call(blocked.Blocked(dtype), [values[key] for key in blocked.WORDS])
             np.testing.assert_allclose(c, true, rtol=0, atol=np.finfo(dtype).eps * (8 + 4 * k))
             assert (wide[:, :, :5] == 7).all()
+
+
+@pytest.mark.skipif(compiler.lanes() < 16, reason="made for vectors of 512 bits")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kernel", ["small", "small, turned", "blocked"])
+def test_what_follows_a_product_is_done_in_its_tiles(kernel, dtype):
+    """y = (A·B + b)·[z > 0], written over z, and its sums over the rows: each element once, within its matrix, of one block of A or of many."""
+    rng, turned = np.random.default_rng(0), kernel == "small, turned"
+    for m, n, k in [(1, 1, 1), (7, 13, 5), (8, 48, 16), (9, 17, 31), (20, 95, 33), (31, 64, 193), (64, 33, 0), *([(601, 61, 37), (530, 50, 389)] if kernel == "blocked" else [])]:
+        a, b = guarded(rng.normal(size=(m, k)).astype(dtype)), guarded(rng.normal(size=(n, k) if turned else (k, n)).astype(dtype))
+        bias, z = guarded(rng.normal(size=(1, n)).astype(dtype)), guarded(rng.normal(size=(m, n)).astype(dtype))
+        c, total = guarded(np.full((m, n), np.nan, dtype)), guarded(np.ones((1, n), dtype))
+        right = (a.astype("f8") @ (b.T if turned else b).astype("f8") + bias) * (z > 0)
+        nodes = (("load", dtype, 0), ("load", dtype, 1), ("add", dtype, 0, 1), ("load", dtype, 2), ("const", dtype, 0.0), ("greater", "bool", 3, 4), ("where", dtype, 5, 2, 4))
+        operands = tuple(Operand(dtype, steps) for steps in ("s1", "01", "s1", "s1", "01"))
+        loop = Loop(operands, nodes, ((3, 6, None), (4, 6, "sum")))
+        words = {"m": m, "n": n, "k": k, "batch": 1, "accumulate": 0, "a_row": k, "a_column": 1, "c_row": n, "a_batch": 0, "b_batch": 0, "c_batch": 0}
+        words |= {"b_row": 1, "b_column": k} if turned else {"b_row": n, "b_column": 1}
+        words |= {name: x.ctypes.data for name, x in zip("abc", (a, b, c), strict=True)}
+        packed = [guarded(np.full(size, np.nan, dtype)) for size in blocked.room(m, n, k, dtype)]
+        words |= {name: x.ctypes.data for name, x in zip(("packed_a", "packed_b"), packed, strict=True)} | dict(zip(("rows", "depth"), blocked.blocks(m, k, dtype), strict=True))
+        module, made = (blocked, blocked.Blocked(dtype, (loop, 0))) if kernel == "blocked" else (small, small.Small(dtype, turned, (loop, 0)))
+        call(made, [words[key] for key in module.WORDS] + loop_words(loop, [c, bias, z, z, total], (m, n))[0])
+        np.testing.assert_allclose(z, right, rtol=0, atol=np.finfo(dtype).eps * (8 + 4 * k))
+        np.testing.assert_allclose(total[0], 1 + right.sum(axis=0), rtol=0, atol=np.finfo(dtype).eps * (8 + 4 * k) * m)
+
+
+@pytest.mark.skipif(compiler.lanes() < 16, reason="made for vectors of 512 bits")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("seed", range(24))
+def test_products_with_what_follows_them_agree_with_the_interpreter(seed, threads):
+    """Chains of layers of random sizes, what follows each at random: others may read the product, too, operands may be donated, or die with it."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(2, 6))
+    sizes = [rng.integers(1, 200, count), rng.choice([16, 32, 48, 64, 128, 256], count), np.full(count, 64), np.full(count, 256)][seed % 4]
+    m = int(rng.choice([8, 32, 129, 256, 700, sizes[0]]))
+    dtype = ["float32", "float64"][seed % 3 == 0]
+    x = rng.normal(size=(m, sizes[0])).astype(dtype)
+    layers = [[rng.normal(size=(i, o)).astype(dtype) / float(i) ** 0.5, rng.normal(size=o).astype(dtype), rng.normal(size=(m, o)).astype(dtype)] for i, o in itertools.pairwise(sizes)]
+    chosen = rng.integers(0, 8, len(layers))
+
+    def f(x, layers):
+        kept = []
+        for kind, (w, b, z) in zip(chosen, layers, strict=True):
+            xp, y = ann.namespace(x), x @ w
+            match kind:
+                case 0:
+                    x = xp.maximum(y + b, 0.0)
+                case 1:
+                    x = xp.where(z > 0, y, 0.0)
+                    kept.append(xp.sum(x, axis=0))
+                case 2:
+                    x = y * z + xp.maximum(z, 0.0)
+                    kept.append(x * 2.0)
+                case 3:
+                    x = y + b
+                    kept.append(y)
+                case 4:
+                    x = xp.maximum(y, -y)
+                case 5:
+                    x = xp.astype(y > 0, y.dtype) * y + b - z  # no jump where y is 0 but for rounding
+                case 6:
+                    w, x = w + 0.5 * (xp.mean(x) + w), y + 1.0
+                    kept.append(w)
+                case 7:
+                    x = y + y.T if y.shape[0] == y.shape[1] else y - 1.0
+            kept.append(xp.minimum(x, 1.0))
+        return x, kept
+
+    donate = [(), (0,), (1,), (0, 1)][seed // 4 % 4]
+    arguments = lambda: (x.copy(), [[z.copy() for z in layer] for layer in layers])  # noqa: E731
+    program = jit(f, lowering="replay", donate=donate).trace(*arguments())
+    run = NativeRun(program, blas(), threads, worth=1)
+    wanted, got = (tree.leaves(out) for out in (f(*arguments()), [run([np.array(leaf) for leaf in tree.leaves(arguments())])]))
+    scale = np.finfo(dtype).eps * 4000
+    for right, array in zip(wanted, got, strict=True):
+        np.testing.assert_allclose(array, right, rtol=scale, atol=scale)
 
 
 def test_stacks_that_must_be_copied_first_multiply_as_numpy_does():

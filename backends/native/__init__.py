@@ -6,7 +6,9 @@ How a Program gets there, each file one step:
 
     rewrite, convolution.direct, winograd.convolved      what loops or kernels do better is written so
     rules, groups → steps       groups that one Loop computes, products, convolutions, random bits; views are places in memory
-    plan                        order, memory, each thread's share; a new phase where one would meet what another wrote
+    fuse                        a product with what follows it in its tiles is one step
+    memory                      the order of the steps, and where what they read and write lies
+    plan                        each thread's share; a new phase where one would meet what another wrote
     run                         tables, and what happens at a run
     call                        trees of arguments → run → tree of results, as one function
 
@@ -14,7 +16,7 @@ and what a kernel is made of:
 
     emit                        LLVM IR as text, by arithmetic on values
     operations, math            the functions of the standard on such values
-    loops, beside, gemm, small, blocked, convolution, winograd, philox, cumulative, repeat      kernels: hashable descriptions, with function(name) → the IR
+    loops, beside, gemm, small, blocked, epilogue, convolution, winograd, philox, cumulative, repeat      kernels: hashable descriptions, with function(name) → the IR
     compile                     descriptions → addresses of code, kept for the process and on disk
     blas                        where NumPy's matrix product is found, how many threads it has
     workers                     Pool: threads that take the tasks of phases

@@ -39,16 +39,16 @@ class Beside(Loop):
         """The operands that are read or stored transposed."""
         return [k for k, operand in enumerate(self.operands) if operand.steps[-2] != "0" != operand.steps[-1]]
 
-    def function(self, name: str) -> Function:
-        return _Writer(self, name).function
+    def writer(self, f: Function) -> Writer:
+        return _Writer(self, f)
 
 
 class _Writer(Writer):
     loop: Beside
 
-    def __init__(self, loop: Beside, name: str):
+    def __init__(self, loop: Beside, f: Function):
         self.single = loop.lanes  # what is the same along a row differs between rows
-        super().__init__(loop, name)
+        super().__init__(loop, f)
 
     # memory: vectors on the stack, one for each column
 

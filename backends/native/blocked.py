@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from backends.native.compile import lanes as machine_lanes
 from backends.native.emit import SIZE, Function, Value, Variable
+from backends.native.epilogue import Epilogue, Then
 
 WORDS = (
     "a", "b", "c", "m", "n", "k", "a_row", "a_column", "b_row", "b_column", "c_row", "batch", "a_batch", "b_batch", "c_batch", "accumulate",
@@ -61,20 +62,23 @@ def room(m: int, n: int, k: int, dtype: str) -> tuple[int, int]:
 @dataclass(frozen=True)
 class Blocked:
     """void(table), the table as in WORDS. row, column and batch: distances in elements; a_row or a_column is 1, b_row or b_column is 1, and columns of C
-    follow one another. accumulate: 1 adds to what C holds. rows and depth as `blocks` says; packed_a and packed_b: memory as `room` says."""
+    follow one another. accumulate: 1 adds to what C holds. rows and depth as `blocks` says; packed_a and packed_b: memory as `room` says.
+    then: what follows, of a single product, as in epilogue.py."""
 
     dtype: str
+    then: Then | None = None
 
     def function(self, name: str) -> Function:
-        return _Writer(self.dtype, name).f
+        return _Writer(self, name).f
 
 
 class _Writer:
     """Writes the function of Blocked."""
 
-    def __init__(self, dtype: str, name: str):
-        self.dtype, self.lanes = dtype, lanes(dtype)
+    def __init__(self, kernel: Blocked, name: str):
+        self.dtype, self.lanes = kernel.dtype, lanes(kernel.dtype)
         self.f = f = Function(name, ["ptr"])
+        self.then = Epilogue(*kernel.then, f, len(WORDS)) if kernel.then else None
         self.w = w = {key: f.word(i) for i, key in enumerate(WORDS)}
         self.packed_a, self.packed_b = f.pointer(w["packed_a"]), f.pointer(w["packed_b"])
         depth = Variable(f, "int64")
@@ -138,8 +142,8 @@ class _Writer:
                     masks = [self.below(n - v * wide) for v in range(number)]
                     panels = [self.at(panel, b_step * v) for v in range(number)]
                     with f.loop(0, tiles) as t:
-                        a, c = self.at(self.packed_a, t * a_step), self.at(self.c, (i + t * TALL) * w["c_row"] + j)
-                        self.tile(a, panels, c, m - t * TALL, masks, (next_, apart, together), t * runs, runs)
+                        a, place = self.at(self.packed_a, t * a_step), (i + t * TALL, j)
+                        self.tile(a, panels, place, m - t * TALL, masks, (next_, apart, together), t * runs, runs)
             column.set(j + vectors * wide)
 
     def quotient(self, x: Value, y: Value) -> Value:
@@ -173,9 +177,10 @@ class _Writer:
                     for q in range(parts):
                         f.store(to, (p + (t * parts + q)) * width, part(y, q * TALL, TALL))
 
-    def tile(self, a: Value, panels: list[Value], c: Value, rows: Value, masks: list[Value], coming: tuple[Value, Value, Value], run: Value, runs: Value) -> None:
+    def tile(self, a: Value, panels: list[Value], place: tuple[Value, Value], rows: Value, masks: list[Value], coming: tuple[Value, Value, Value], run: Value, runs: Value) -> None:
         """C + A·B of a panel of A and vectors of B; and fetch so many runs of what comes next, from the number `run` on."""
         f, wide, k, c_row = self.f, self.lanes, self.k, self.w["c_row"]
+        (i, j), c = place, self.at(self.c, place[0] * c_row + place[1])
         sums = [[Variable(f, self.dtype, wide) for _ in panels] for _ in range(TALL)]
         for x in [x for row in sums for x in row]:
             x.set(f.constant(0.0, self.dtype, wide))
@@ -185,21 +190,30 @@ class _Writer:
         with f.loop(0, k) as p:
             done = p * pace
             ahead = run + (done * runs >> FRACTION)
-            places = self.at(c, divided(done, (1 << FRACTION) // TALL) * c_row), self.at(next_, (ahead >> shift) * apart + (ahead & together - 1) * (WIDE * wide))
+            lines = self.at(c, divided(done, (1 << FRACTION) // TALL) * c_row), self.at(next_, (ahead >> shift) * apart + (ahead & together - 1) * (WIDE * wide))
             for v in range(len(panels)):
-                for level, place in zip((3, 2), places, strict=True):
-                    f.prefetch(self.at(place, v * wide), level)
+                for level, line in zip((3, 2), lines, strict=True):
+                    f.prefetch(self.at(line, v * wide), level)
             vectors = [f.load(panel, p * wide, self.dtype, wide) for panel in panels]
             for r, row in enumerate(sums):
                 y = f.splat(f.load(a, p * TALL + r, self.dtype), wide)
                 for x, vector in zip(row, vectors, strict=True):
                     x.set(f.fma(y, vector, x.get()))
         held = f.splat(self.p.gt(0) | self.w["accumulate"].ne(0), wide)
-        for r, row in enumerate(sums):
-            with f.when(rows.gt(r)):
-                place = self.at(c, c_row * r)
-                for v, (x, mask) in enumerate(zip(row, masks, strict=True)):
-                    f.store(place, v * wide, f.load(place, v * wide, self.dtype, wide, mask & held) + x.get(), mask)
+        places = [self.at(c, c_row * f.select(rows.gt(r), self.number(r), 0)) for r in range(TALL)]
+        totals = [
+            [f.load(line, v * wide, self.dtype, wide, mask & held) + x.get() for v, (x, mask) in enumerate(zip(row, masks, strict=True))]
+            for line, row in zip(places, sums, strict=True)
+        ]
+        last = (self.p + k).ge(self.w["k"]) if self.then else f.constant(False, "bool")
+        with f.when(~last):
+            for r, (line, found) in enumerate(zip(places, totals, strict=True)):
+                with f.when(rows.gt(r)):
+                    for v, (total, mask) in enumerate(zip(found, masks, strict=True)):
+                        f.store(line, v * wide, total, mask)
+        if self.then:
+            with f.when(last):
+                self.then.over(i, rows, totals, [(j + v * wide, mask) for v, mask in enumerate(masks)])
 
 
 def divided(x: Value, n: int) -> Value:

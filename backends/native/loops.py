@@ -155,7 +155,14 @@ class Loop:
         return reduced + [(v, self.sweep[v]) for _, v, _ in self.sinks]
 
     def function(self, name: str) -> Function:
-        return Writer(self, name).function
+        f = Function(name, ["ptr"])
+        writer = self.writer(f)
+        writer.write(writer.short())
+        f.done()
+        return f
+
+    def writer(self, f: Function) -> Writer:
+        return Writer(self, f)
 
 
 class Chunk:
@@ -170,26 +177,26 @@ class Chunk:
 
 
 class Writer:
-    """Writes the function of one Loop."""
+    """Writes one Loop into a function, in whose table its arguments begin at the word `first`."""
 
     single = 1  # lanes of what is the same along the row
 
-    def __init__(self, loop: Loop, name: str):
-        self.loop, self.wide = loop, loop.lanes
-        self.f = f = Function(name, ["ptr"])
-        words = {key: f.word(i) for key, i in loop.words.items()}
+    def __init__(self, loop: Loop, f: Function, first: int = 0):
+        self.loop, self.wide, self.f = loop, loop.lanes, f
+        words = {key: f.word(first + i) for key, i in loop.words.items()}
         self.words = {key: f.pointer(word) if key[0] in ("pointer", "scratch") or key == "flag" else word for key, word in words.items()}
         self.offsets = {k: f.constant(0, "int64") for k in range(len(loop.operands))}
-        self.constants: dict[Any, Value] = {}  # what is the same in all rows
         self.memo: dict[int, Value] = {}  # what is known of this row
-        chunks = self.short()
+
+    def write(self, chunks: list[Chunk]) -> None:
+        """The loops over all rows; chunks: those of a row that is written out, else none."""
+        loop = self.loop
+        self.constants: dict[Any, Value] = {}  # what is the same in all rows
         for v in range(len(loop.nodes)):
             if loop.fixed[v] and (chunks or not loop.varies[v]):
                 for chunk in chunks if loop.varies[v] else [None]:
                     self.value(v, chunk)
         self.all_rows(chunks)
-        f.done()
-        self.function = f
 
     def all_rows(self, chunks: list[Chunk]) -> None:
         """The loops, and around them what is added up over all rows: in registers, where it fits them."""
@@ -217,8 +224,11 @@ class Writer:
                 self.offsets[k] = functools.reduce(operator.add, parts, self.f.constant(0, "int64"))
             self.row()
         else:
-            with self.f.loop(0, self.words["size", axis]) as i:
+            with self.f.loop(*self.extent(axis)) as i:
                 self.rows(axis + 1, [*counters, i])
+
+    def extent(self, axis: int) -> tuple[Value | int, Value]:
+        return 0, self.words["size", axis]
 
     def row(self) -> None:
         loop, self.memo = self.loop, {}

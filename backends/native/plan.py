@@ -1,8 +1,7 @@
-"""Steps → memory, each thread's share of each step, and the tables that the kernels read."""
+"""Steps → each thread's share of each step, and the tables that the kernels read."""
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -14,30 +13,20 @@ from backends.native.blas import Blas
 from backends.native.blocked import Blocked
 from backends.native.convolution import Convolve, ConvolveWeights
 from backends.native.emit import SIZE
+from backends.native.fuse import fuse
 from backends.native.gemm import Gemm
-from backends.native.groups import Grouping, encoded
+from backends.native.groups import encoded
 from backends.native.loops import SHORT, Loop, Operand
+from backends.native.memory import LINE, Home, Memory
 from backends.native.operations import LONG, REDUCTIONS
 from backends.native.philox import Philox
 from backends.native.repeat import Repeat
-from backends.native.rules import RULES
 from backends.native.small import Small
-from backends.native.steps import Convolution, Direct, Group, Product, RandomBits, Running, Scan, Use, layout
-from backends.program.program import Program, Ref
+from backends.native.steps import Convolution, Direct, Fused, Group, Product, RandomBits, Running, Scan, Use, layout
+from backends.program.program import Program
 
-LINE = 64  # bytes: memory begins at cache lines
+KERNELS: dict[type, Any] = {Small: small, Blocked: blocked, Gemm: gemm}  # of products
 WORTH = 1 << 13  # elements, of a group of few operations, from which it is shared among threads
-
-
-@dataclass(frozen=True)
-class Home:
-    """Where a root lies: "array" (of the caller, or a result: its slot), "constant" (its address) or "arena" (a place in it).
-
-    Besides, of an entry: "list", its inner list; "inner", the table of an inner entry, `place` its number, and those of inner ones of that one.
-    """
-
-    kind: str
-    place: Any
 
 
 @dataclass(frozen=True)
@@ -72,199 +61,24 @@ class Entry:
     inner: list[Entry] = field(default_factory=list)  # the list of a Repeat; words of its table may be the address of it, or of words of these
 
 
-def touched(step: Any) -> tuple[set[int], set[int]]:
-    """The roots that a step reads, and those that it writes."""
-    if not isinstance(step, Group):
-        return set(step.reads), set(step.writes)
-    sunk = {u for u, _ in step.sinks}
-    return {use.root for u, use in enumerate(step.uses) if u not in sunk}, {step.uses[u].root for u in sunk}
-
-
-class Plan:
+class Plan(Memory):
     """phases: for each thread its entries, between one barrier and the next."""
 
     def __init__(self, program: Program, blas: Blas, threads: int, worth: int = WORTH):
-        self.program, self.blas, self.threads, self.worth = program, blas, threads, worth
-        self.grouping = Grouping(program, RULES)
+        super().__init__(program, threads)
+        self.blas, self.threads, self.worth = blas, threads, worth
         self.phases: list[list[list[Entry]]] = [[[] for _ in range(threads)]]
         self.since: dict[Any, list[list[Box]]] = {}  # home → what each thread has touched there since the last barrier
-        self.arena, self.scratch = 0, [0] * threads
         self.flagged = False
-        self.homes: dict[int, Home] = {}
         self.store()
+        fuse(self)
+        self.sort()
         self.place()
         for step in self.grouping.steps:
             if isinstance(step, Convolution):
                 winograd.schedule(self, step)
             else:
                 self.schedule(self.group(step) if isinstance(step, Group) else self.others[type(step)](self, step))
-
-    # memory
-
-    def store(self) -> None:
-        """Each group stores what others read; results that could not be written in donated memory are copied there."""
-        g = self.grouping
-        read = {use.root for step in g.steps if isinstance(step, Group) for use in step.uses}
-        read |= {root for step in g.steps if not isinstance(step, Group) for root in step.reads}
-        read |= {int(r) for r in g.results if type(r) is Ref}
-        for step in g.steps:
-            if isinstance(step, Group):
-                for v in [v for v in step.inside if v in read]:
-                    node, axes = step.inside[v]
-                    strides, inner = [0] * len(step.shape), 1
-                    for a in reversed(axes):
-                        strides[a] = inner
-                        inner *= step.shape[a]
-                    step.sinks.append((step.use(Use(v, g.dtypes[v], 0, tuple(strides))), node))
-        self.reads: dict[int, set[int]] = {}
-        self.writes: dict[int, set[int]] = {}
-        touches = list(map(touched, g.steps))
-        order = self.order(touches)
-        g.steps = [g.steps[s] for s in order]
-        for place, s in enumerate(order):
-            self._note(place, touches[s])
-
-    def order(self, touches: list[tuple[set[int], set[int]]]) -> list[int]:
-        """The steps, each straight after the one whose result nobody else waits for: an update after its gradient, which then needs no long life.
-
-        What is donated is overwritten after all have read it that did so before.
-        """
-        g = self.grouping
-        reads, writes = zip(*touches, strict=True) if touches else ((), ())
-        readers: dict[int, list[int]] = {}
-        writers: dict[int, list[int]] = {}
-        for s in range(len(g.steps)):
-            for known, roots in ((readers, reads[s]), (writers, writes[s])):
-                for root in roots:
-                    known.setdefault(root, []).append(s)
-        before: list[set[int]] = [{w for root in reads[s] | writes[s] for w in writers.get(root, ()) if w < s} for s in range(len(g.steps))]
-        for k, place in self.program.donated.items():
-            for w in writers.get(g.results[k], ()):
-                before[w] |= {r for r in readers.get(self.program.inputs[place], ()) if r < w}
-        after: list[list[int]] = [[] for _ in g.steps]
-        for s, others in enumerate(before):
-            for w in others:
-                after[w].append(s)
-        missing = list(map(len, before))
-        ready = [s for s, count in enumerate(missing) if not count]  # a heap, as is a sorted list
-        tiny = [s for s in reversed(ready) if isinstance(step := g.steps[s], Group) and step.size == 1]
-        order: dict[int, None] = {}
-
-        def follows(last: int) -> list[int]:
-            """What can be done, and reads something of this step that nobody else waits for."""
-            waiting = ([r for r in readers.get(root, ()) if r not in order] for root in writes[last])
-            return [one[0] for one in waiting if len(one) == 1 and not missing[one[0]]]
-
-        s = -1
-        while len(order) < len(g.steps):
-            s = min(follows(s), default=-1) if order else -1
-            while s < 0 or s in order:
-                s = tiny.pop() if tiny else heapq.heappop(ready)
-            order[s] = None
-            for later in after[s]:
-                missing[later] -= 1
-                if not missing[later]:
-                    heapq.heappush(ready, later)
-        return list(order)
-
-    def _note(self, s: int, touches: tuple[set[int], set[int]]) -> None:
-        for known, roots in zip((self.reads, self.writes), touches, strict=True):
-            for root in roots:
-                known.setdefault(root, set()).add(s)
-
-    def place(self) -> None:
-        """A home for each root."""
-        g, program = self.grouping, self.program
-        self.homes = {r: Home("array", k) for k, r in enumerate(program.inputs)}
-        for root, array in g.constants.items():
-            self.homes[root] = Home("constant", array.__array_interface__["data"][0])
-        self.fresh: list[int] = []  # roots of results in memory of their own
-        copies: dict[int, int] = {}  # root → the donated input that it is copied to
-        for k, r in enumerate(g.results):
-            if type(r) is not Ref or r in self.homes or r in copies:
-                continue
-            if k in program.donated:
-                p = program.inputs[program.donated[k]]
-                if self.takes_over(p, r):
-                    self.homes[r] = self.homes[p]
-                    continue
-                copies[r] = p
-                continue
-            self.homes[r] = Home("array", len(program.inputs) + len(self.fresh))
-            self.fresh.append(r)
-        for source, target in copies.items():
-            step = (1,) if g.samples[source].size > 1 else (0,)
-            uses = [Use(root, g.dtypes[root], 0, step) for root in (source, target)]
-            g.steps.append(Group((g.samples[source].size,), None, uses, [("load", g.dtypes[source], 0)], [(1, 0)]))
-            self._note(len(g.steps) - 1, touched(g.steps[-1]))
-        self.results = [(self.homes[copies.get(r, r)].place, None) if type(r) is Ref else (None, r) for r in g.results]
-        made: dict[int, list[int]] = {}  # step → what it is the first to write
-        for root, steps in self.writes.items():
-            if root not in self.homes:
-                made.setdefault(min(steps), []).append(root)
-        last = {root: max(self.reads.get(root, set()) | steps) for root, steps in self.writes.items()}
-        dying: dict[int, list[int]] = {}
-        for root, s in last.items():
-            dying.setdefault(s, []).append(root)
-        blocks: dict[int, list[int]] = {}  # root → its memory: bytes, the first and the last step that need it
-        for s in range(len(g.steps)):
-            heirs = [p for p in dying.get(s, ()) if p in blocks]
-            for root in made.get(s, ()):
-                heir = next((p for p in heirs if self.takes_over(p, root)), None)
-                if heir is None:
-                    blocks[root] = [-(-g.bases[root].nbytes // LINE) * LINE, s, last[root]]
-                else:
-                    heirs.remove(heir)
-                    blocks[root] = blocks[heir]
-                    blocks[root][2] = last[root]
-        placed: list[tuple[int, list[int]]] = []
-        for block in sorted({id(block): block for block in blocks.values()}.values(), key=lambda block: -block[0]):  # the largest first, as low as it can be
-            start = 0
-            for place, other in sorted((pair for pair in placed if pair[1][1] <= block[2] and block[1] <= pair[1][2]), key=lambda pair: pair[0]):
-                if place - start >= block[0]:
-                    break
-                start = max(start, place + other[0])
-            placed.append((start, block))
-            self.arena = max(self.arena, start + block[0])
-        starts = {id(block): start for start, block in placed}
-        self.homes |= {root: Home("arena", starts[id(block)]) for root, block in blocks.items()}
-
-    def fixed(self, size: int) -> tuple[Home, int]:
-        """Memory that nothing else has, 0 at first."""
-        return Home("arena", self.room(size)), 0
-
-    def borrowed(self, t: int, sizes: list[int]) -> list[tuple[Home, int]]:
-        """Memory that thread t has for one step."""
-        starts = [sum(-(-size // LINE) * LINE for size in sizes[:k]) for k in range(len(sizes) + 1)]
-        self.scratch[t] = max(self.scratch[t], starts[-1])
-        return [(Home("scratch", t), start) for start in starts[:-1]]
-
-    def room(self, size: int) -> int:
-        """A place in the arena that nothing else has."""
-        place = self.arena
-        self.arena += -(-size // LINE) * LINE
-        return place
-
-    def takes_over(self, p: int, r: int) -> bool:
-        """Whether r may be written where p lies: p is read no later, and where r is made, each element before its place is written."""
-        g = self.grouping
-        if not g.bases[r].size:
-            return True
-        (s, *more), reads = sorted(self.writes[r]), self.reads.get(p, set())
-        step = g.steps[s]
-        if more or max(reads, default=-1) > s or max(self.writes.get(p, {-1})) >= s or g.bases[p].nbytes != g.bases[r].nbytes:
-            return False
-        if s not in reads:
-            return True
-        if not isinstance(step, Group) or any(node[0] in REDUCTIONS for node in step.nodes):
-            return False
-        target, *others = (step.uses[u] for u, _ in step.sinks if step.uses[u].root == r)
-        return target.how is None and not others and all(
-            (use.offset, use.strides, use.index, use.dtype) == (target.offset, target.strides, None, target.dtype) for use in step.uses if use.root == p
-        )
-
-    def address(self, root: int, offset: int) -> tuple[Home, int]:
-        return self.homes[root], offset * SIZE[self.grouping.dtypes[root]]
 
     # order
 
@@ -290,8 +104,27 @@ class Plan:
     def group(self, g: Group) -> list[list[Entry]]:
         shape, uses = self.collapsed(g)
         axis, cuts = self.cuts(g, shape, uses)
+        return self.shared(g, shape, uses, axis, cuts, self.loop(g, shape, uses, cut=axis if len(cuts) > 1 else None))
+
+    def fused(self, f: Fused) -> list[list[Entry]]:
+        p, shape = f.product, [*f.product.c.shape[1:]]
+        parts = [part for _, part in self.parts(p)]
+        axis = int(parts[0].rows == parts[-1].rows)
+        loop = self.loop(f.group, shape, f.uses, cut=1)
+        of_product = [use.root for use in f.uses].index(p.out)
+
+        def with_product(entry: Entry, t: int) -> Entry:
+            product = self.multiplied(p, t, (0, 1), parts[t])
+            return Entry(replace(product.kernel, then=(loop, of_product)), product.words + entry.words, product.boxes + entry.boxes)
+
+        return self.shared(f.group, shape, f.uses, axis, [(part.rows, part.columns)[axis] for part in parts], loop, with_product)
+
+    def shared(
+        self, g: Group, shape: list[int], uses: list[Use], axis: int, cuts: list[tuple[int, int]], loop: Loop,
+        made: Callable[[Entry, int], Entry] = lambda entry, t: entry,
+    ) -> list[list[Entry]]:  # fmt: skip
+        """A group, of which each thread does its cut of this axis."""
         summed = [(u, uses[u]) for u, _ in g.sinks if uses[u].how]
-        loop = self.loop(g, shape, uses, cut=axis if len(cuts) > 1 else None)
         parts: list[list[Entry]] = []
         partial: list[tuple[Use, int]] = []
         for t, (start, stop) in enumerate(cuts):
@@ -307,7 +140,7 @@ class Plan:
                         places[u] = home, 0
                         partial.append((use, home.place))
                     entries.append(self.fill(mine[u], lengths, places.get(u), axis))
-                entries.append(self.entry(loop, mine, lengths, places, {u for u, _ in g.sinks}, t))
+                entries.append(made(self.entry(loop, mine, lengths, places, {u for u, _ in g.sinks}, t), t))
             parts.append(entries)
         parts += [[] for _ in range(self.threads - len(parts))]
         if partial:
@@ -473,21 +306,23 @@ class Plan:
 
     # products
 
-    def product(self, p: Product) -> list[list[Entry]]:
+    def parts(self, p: Product) -> list[tuple[tuple[int, int], gemm.Part]]:
+        """For each thread its products of the stack, and its part of each."""
         batch, m, n = p.c.shape
         k = p.a.shape[-1]
         if batch > 1 and batch >= self.threads and batch * m * n * k >= 1 << 17:
-            parts = [(share, gemm.Part((0, m), (0, n), (0, k))) for share in gemm.shares(batch, self.threads)]
-        else:
-            parts = [((0, batch), part) for part in gemm.parts(m, n, k, self.threads if batch == 1 else 1)]
+            return [(share, gemm.Part((0, m), (0, n), (0, k))) for share in gemm.shares(batch, self.threads)]
+        return [((0, batch), part) for part in gemm.parts(m, n, k, self.threads if batch == 1 else 1)]
+
+    def product(self, p: Product) -> list[list[Entry]]:
         entries, partial = [], []
         dtype = self.grouping.dtypes[p.out]
-        for t, (share, part) in enumerate(parts):
+        for t, (share, part) in enumerate(self.parts(p)):
             target = None
             if t and part.depth[0]:
                 target = Home("arena", self.room(p.c.nbytes))
                 partial.append((Use(p.out, dtype, 0, (), None, "sum"), target.place))
-            entries.append([self.gemm(p, t, share, part, target)] if share[0] < share[1] and all(s < e for s, e in (part.rows, part.columns)) else [])
+            entries.append([self.multiplied(p, t, share, part, target)] if share[0] < share[1] and all(s < e for s, e in (part.rows, part.columns)) else [])
         entries += [[] for _ in range(self.threads - len(entries))]
         if partial:
             self.schedule(entries)
@@ -507,7 +342,7 @@ class Plan:
             parts.append([Entry(kernel, words, [wrote, *(self.whole(root, False) for root in r.reads)])] if start < stop else [])
         return parts + [[] for _ in range(self.threads - len(parts))]
 
-    def gemm(self, p: Product, t: int, share: tuple[int, int], part: gemm.Part, target: Home | None) -> Entry:
+    def multiplied(self, p: Product, t: int, share: tuple[int, int], part: gemm.Part, target: Home | None = None) -> Entry:
         dtype = self.grouping.dtypes[p.out]
         size = SIZE[dtype]
         (m0, m1), (n0, n1), (k0, k1) = part.rows, part.columns, part.depth
@@ -524,14 +359,19 @@ class Plan:
             words |= {name: address, f"ld{name}": lead, f"{name}_batch": step, f"transpose_{name}": gemm.TRANSPOSED if transposed else gemm.PLAIN}
             words |= {f"{name}_row": row, f"{name}_column": column}
             boxes.append(self.box(address, size, [(words["batch"], step), (r1 - r0, row), (c1 - c0, column)], name == "c"))
-        m, n, k, turned = words["m"], words["n"], words["k"], words["b_column"] != 1
-        if small.suits(dtype, m, n, k, words["a_column"] == 1, turned):
-            return Entry(Small(dtype, turned), [words[key] for key in small.WORDS], boxes)
-        if blocked.suits(dtype, m, n, k, turned):
+        kernel, m, n, k = self.kernel(p, part), words["m"], words["n"], words["k"]
+        if isinstance(kernel, Blocked):
             words["rows"], words["depth"] = blocked.blocks(m, k, dtype)
             words["packed_a"], words["packed_b"] = self.borrowed(t, [size * elements for elements in blocked.room(m, n, k, dtype)])
-            return Entry(Blocked(dtype), [words[key] for key in blocked.WORDS], boxes)
-        return Entry(Gemm(dtype, self.blas.bits), [words[key] for key in gemm.WORDS], boxes)
+        return Entry(kernel, [words[key] for key in KERNELS[type(kernel)].WORDS], boxes)
+
+    def kernel(self, p: Product, part: gemm.Part) -> Small | Blocked | Gemm:
+        """The fastest for this part of a product."""
+        dtype, (m, n, k) = self.grouping.dtypes[p.out], (stop - start for start, stop in (part.rows, part.columns, part.depth))
+        (turned_a, _), (turned_b, _) = (layout(sample) or (False, 0) for sample in (p.a, p.b))
+        if small.suits(dtype, m, n, k, not turned_a, turned_b):
+            return Small(dtype, turned_b)
+        return Blocked(dtype) if blocked.suits(dtype, m, n, k, turned_b) else Gemm(dtype, self.blas.bits)
 
     def products(self, dtype: str, batch: int, sizes: tuple[int, int, int], places: tuple[Any, Any, Any], accumulate: bool, transposed: bool = False) -> Entry:
         """c[i] ← a[i]·b[i] (m, n, k) one behind the other at these places; or a[i]ᵀ·b[i]."""
@@ -643,4 +483,4 @@ class Plan:
         boxes = [self.whole(root, root in s.writes) for root in dict.fromkeys((*s.reads, *s.writes))]
         return self.alone([Entry(Repeat(), [s.count, (Home("list", 0), 0), len(moves) // 3, *moves], boxes, entries)])
 
-    others: ClassVar[dict[Any, Callable[[Plan, Any], list[list[Entry]]]]] = {Product: product, Direct: direct, RandomBits: random, Running: running, Scan: scan}
+    others: ClassVar[dict[Any, Callable[[Plan, Any], list[list[Entry]]]]] = {Product: product, Fused: fused, Direct: direct, RandomBits: random, Running: running, Scan: scan}

@@ -15,7 +15,8 @@ from backends.native import call, workers
 from backends.native.blas import Blas, threads
 from backends.native.compile import addresses
 from backends.native.convolution import direct
-from backends.native.plan import LINE, WORTH, Entry, Plan
+from backends.native.memory import LINE
+from backends.native.plan import WORTH, Entry, Plan
 from backends.native.rewrite import stepwise, unrolled, without_empty
 from backends.native.rules import RULES
 from backends.native.winograd import convolved

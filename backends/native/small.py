@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from backends.native.compile import lanes as machine_lanes
 from backends.native.emit import SIZE, Function, Value, Variable, transposed
+from backends.native.epilogue import Epilogue, Then
 
 WORDS = ("a", "b", "c", "m", "n", "k", "batch", "a_row", "a_column", "b_row", "b_column", "c_row", "a_batch", "b_batch", "c_batch")
 ROWS = 8
@@ -19,10 +20,12 @@ DEPTH = 256  # of what is transposed, at most
 
 @dataclass(frozen=True)
 class Small:
-    """void(table), the table as in WORDS, strides in elements. turned: whether the columns of B are rows in memory."""
+    """void(table), the table as in WORDS, strides in elements. turned: whether the columns of B are rows in memory. then: what follows, of a
+    single product, as in epilogue.py."""
 
     dtype: str
     turned: bool
+    then: Then | None = None
 
     def function(self, name: str) -> Function:
         return _Writer(self, name).f
@@ -32,6 +35,7 @@ class _Writer:
     def __init__(self, kernel: Small, name: str):
         self.kernel, self.dtype, self.lanes = kernel, kernel.dtype, 4 * machine_lanes() // SIZE[kernel.dtype]
         self.f = f = Function(name, ["ptr"])
+        self.then = Epilogue(*kernel.then, f, len(WORDS)) if kernel.then else None
         self.words = w = {key: f.word(i) for i, key in enumerate(WORDS)}
         a, b, c = (f.pointer(w[key]) for key in "abc")
         panel = f.slot(self.dtype, self.lanes, 2 * DEPTH) if kernel.turned else None
@@ -44,7 +48,7 @@ class _Writer:
             for vectors, here in ((2, left.gt(self.lanes)), (1, left.le(self.lanes))):
                 masks = [self.first(left - v * self.lanes) for v in range(vectors)]
                 with f.when(here), f.loop(0, w["m"], ROWS) as r:
-                    self.block(r, masks)
+                    self.block(r, j, masks)
         f.done()
 
     def first(self, count: Value) -> Value:
@@ -58,7 +62,7 @@ class _Writer:
             found.append(self.f.at(found[-1], self.f.select((start + i).lt(stop), step, 0), self.dtype))
         return found
 
-    def block(self, r: Value, masks: list[Value]) -> None:
+    def block(self, r: Value, j: Value, masks: list[Value]) -> None:
         """Rows r, r + 1 … of C; past the last one it is computed again."""
         f, w, lanes = self.f, self.words, self.lanes
         a, c = self.lines(self.a, r, w["m"], w["a_row"], ROWS), self.lines(self.c, r, w["m"], w["c_row"], ROWS)
@@ -72,6 +76,9 @@ class _Writer:
                 x = f.splat(f.load(x, k * w["a_column"], self.dtype), lanes)
                 for total, value in zip(row, values, strict=True):
                     total.set(f.fma(x, value, total.get()))
+        if self.then:
+            self.then.over(r, w["m"] - r, [[x.get() for x in row] for row in sums], [(j + v * lanes, mask) for v, mask in enumerate(masks)])
+            return
         for y, row in zip(c, sums, strict=True):
             for v, (total, mask) in enumerate(zip(row, masks, strict=True)):
                 f.store(y, v * lanes, total.get(), mask)

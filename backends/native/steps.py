@@ -93,6 +93,24 @@ class Product:
 
 
 @dataclass
+class Fused:
+    """A product and the group that alone reads it, done tile by tile as it is made: see epilogue.py. uses: the group's, along rows and columns."""
+
+    product: Product
+    group: Group
+    uses: list[Use]
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        sunk = {u for u, _ in self.group.sinks}
+        return (*self.product.reads, *(use.root for u, use in enumerate(self.uses) if u not in sunk))
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        return (self.product.out, *(self.uses[u].root for u, _ in self.group.sinks))
+
+
+@dataclass
 class Convolution:
     """A convolution with 3×3 windows, or its gradient by the filter: see winograd.py. a: the image, b: the filter or the result's gradient, each
     (root, offset); image (n, height, width); depth (channels, filters); before: zeros ahead of the image; size of the result; matrices: roots."""
@@ -191,7 +209,7 @@ class Scan:
         return (*self.carries, *self.stacked)
 
 
-Step = Running | Scan | Group | Product | Convolution | Direct | RandomBits
+Step = Running | Scan | Group | Product | Fused | Convolution | Direct | RandomBits
 
 
 def merges(strides: Sequence[int], shape: Sequence[int]) -> bool:
