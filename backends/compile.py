@@ -284,7 +284,8 @@ def jit(
     static: arguments that are no arrays; each value has its own program.
     A method's self is static: what its attributes say is read at the trace, and it lives as long as its programs.
     check=True: f itself runs beside the program, and AssertionError names the first instruction that differs.
-    lowering: None takes the fastest that can be had; a name ("native", "numpy", "replay") takes that one or raises.
+    lowering: None takes the fastest that can be had; a name ("native", "numpy", "replay") takes that one or raises. What the native one has no
+    kernel for (sorting, linear algebra), NumPy does between its kernels; explain() names it.
     A program may give no warnings where f would (the native lowering gives none), and computes 0-d numbers in double precision
     where it can, so that an intermediate one may stay finite that would overflow in float32. Which of two zeros is the largest or the
     least of several numbers, and which integers are made of floats beyond their range, is left open. In a convolution of the NumPy

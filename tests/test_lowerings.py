@@ -199,6 +199,7 @@ STEPS = {
     "filled": lambda xp, pool, ints, index, k: xp.full_like(pick(pool, k[0]), 0.5) + xp.ones_like(pick(pool, k[0])),
     # of rounded numbers: which of several that differ by rounding is the largest, is not for the program to say
     "best": lambda xp, pool, ints, index, k: xp.astype(xp.argmax(xp.round(16 * pick(pool, k[0], lambda x: x.ndim > 0 and 0 not in x.shape)), axis=-1), pool[0].dtype),
+    "sorted": lambda xp, pool, ints, index, k: xp.sort(pick(pool, k[0], lambda x: x.ndim > 0 and 0 not in x.shape), axis=k[1] % 2 - 1 if pick(pool, k[0], lambda x: x.ndim > 0 and 0 not in x.shape).ndim > 1 else -1),
     "rule of ours": lambda xp, pool, ints, index, k: [ann.softmax, ann.gelu, ann.softplus, ann.relu][k[1] % 4](pick(pool, k[0], lambda x: x.ndim > 0 and 0 not in x.shape)),
 }  # fmt: skip
 

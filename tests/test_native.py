@@ -714,15 +714,107 @@ def test_threads_obey_the_affinity():
 
 
 def test_a_program_that_has_no_kernel_for_something_runs_on_numpy_and_says_so():
-    f = jit(lambda x: np.sort(x * 2.0))
-    np.testing.assert_array_equal(f(np.array([3.0, 1.0, 2.0])), [2.0, 4.0, 6.0])
-    assert "not native: no kernel for sort" in f.explain()
-    with pytest.raises(ValueError, match="native lowering cannot run this program: no kernel for sort"):
-        jit(lambda x: np.sort(x), lowering="native")(np.ones(3))
+    f = jit(lambda x: np.abs(x * 2j))
+    np.testing.assert_array_equal(f(np.array([3.0, 1.0, 2.0])), [6.0, 2.0, 4.0])
+    assert "not native: no kernel for complex numbers" in f.explain()
+    with pytest.raises(ValueError, match="native lowering cannot run this program: no kernel for complex numbers"):
+        jit(lambda x: np.abs(x * 2j), lowering="native")(np.ones(3))
     found_blas()
     g = jit(lambda x: x * 2.0)
     g(np.ones(3))
     assert g.explain().startswith("native")
+
+
+def gated(x, w, s, k):
+    """A mixture of experts: the two largest gates of each row, and their experts."""
+    xp = ann.namespace(x)
+    gates = x @ w
+    chosen = xp.argsort(-gates, axis=-1)[:, :2]
+    return ann.softmax(xp.take_along_axis(gates, chosen, axis=-1)), chosen
+
+
+def placed(x, w, s, k):
+    y = ann.namespace(x).asarray(x, copy=True) * 2.0
+    y[k] = 3.0
+    return y + 1.0, w[k[:3], k[:3] % w.shape[1]]
+
+
+BY_NUMPY = {
+    "sort": lambda x, w, s, k: np.sort(x * 2.0, axis=0) + np.sort(x.T[::-1], axis=1).T,
+    "mixture": gated,
+    "x[k] = v": placed,
+    "linear algebra": lambda x, w, s, k: (np.linalg.solve(s @ s.T + 4.0 * np.eye(s.shape[0], dtype=s.dtype), w) * 2.0, np.abs(np.linalg.qr(x)[1]), np.linalg.eigh(s @ s.T)[0] + 1.0),
+    "powers": lambda x, w, s, k: (k**k) * 2,
+    "with itself": lambda x, w, s, k: np.sort(np.sort(x, axis=0) @ w, axis=1) @ s[:7, :5],
+    "in a scan": lambda x, w, s, k: scan(lambda c, row: (np.sort(c + row), np.flip(np.sort(row))), x[0] * 0.0, x)[1],
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", BY_NUMPY)
+def test_what_has_no_kernel_is_done_by_numpy_amid_kernels(name, threads, dtype):
+    rng, f = np.random.default_rng(0), BY_NUMPY[name]
+    x, w, s = (rng.normal(size=shape).astype(dtype) for shape in ((40, 12), (12, 7), (12, 12)))
+    k = np.array([3, 0, 5, 2])
+    program = jit(f, lowering="replay").trace(x, w, s, k)
+    run = NativeRun(program, found_blas(), threads, worth=1)
+    assert "; by NumPy: " in run.explain()
+    before = [z.copy() for z in (x, w, s, k)]
+    for _ in range(2):
+        for found, meant in zip(tree.leaves([run([x, w, s, k])]), tree.leaves([f(x, w, s, k)]), strict=True):
+            assert found.dtype == meant.dtype
+            np.testing.assert_allclose(found, meant, rtol=1e4 * np.finfo(dtype).eps, atol=1e3 * np.finfo(dtype).eps)
+    for z, old in zip((x, w, s, k), before, strict=True):
+        np.testing.assert_array_equal(z, old)
+
+
+def test_what_numpy_raises_amid_kernels_is_raised_and_the_program_runs_again():
+    found_blas()
+    f = jit(lambda a, b: np.linalg.cholesky(np.linalg.cholesky(a * 1.0) @ b) * 2.0, lowering="native")
+    good, bad = np.eye(3), -np.eye(3)
+    before = blas().threads
+    for _ in range(2):
+        with pytest.raises(np.linalg.LinAlgError, match="positive definite"):
+            f(bad, good)
+        with pytest.raises(np.linalg.LinAlgError, match="positive definite"):
+            f(good, bad)
+        np.testing.assert_array_equal(f(good, good), 2.0 * np.eye(3))
+    assert blas().threads == before
+
+
+def test_threads_of_python_each_get_their_own_error_of_numpy():
+    found_blas()
+    f = jit(lambda a: np.linalg.cholesky(a + 0.0) @ a, lowering="native")
+    f(np.eye(40))
+    wrong = []
+
+    def many(sign):
+        for _ in range(150):
+            try:
+                y = f(sign * np.eye(40))
+                wrong.extend([] if sign > 0 and (y == np.eye(40)).all() else ["no error"])
+            except np.linalg.LinAlgError:
+                wrong.extend(["an error"] if sign > 0 else [])
+
+    threads = [threading.Thread(target=many, args=(sign,)) for sign in (1.0, -1.0, 1.0, -1.0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_numpy_has_the_threads_of_the_blas_amid_kernels(monkeypatch):
+    """The program holds it at one; a large decomposition is not to be slower for that."""
+    b, seen = found_blas(), []
+    if b.threads < 2:
+        pytest.skip("the BLAS has one thread")
+    f = jit(lambda a: np.linalg.cholesky(a + 0.0) * 2.0, lowering="native")
+    cholesky = np.linalg.cholesky
+    monkeypatch.setattr(np.linalg, "cholesky", lambda a, **options: seen.append(b.threads) or cholesky(a, **options))
+    f(np.eye(4))
+    assert seen == [b.threads] * 2 and b.threads > 1  # when it was traced, and when it ran
 
 
 OF_NOTHING = {

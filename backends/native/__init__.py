@@ -17,6 +17,7 @@ and what a kernel is made of:
     emit                        LLVM IR as text, by arithmetic on values
     operations, math            the functions of the standard on such values
     loops, beside, gemm, small, blocked, epilogue, convolution, winograd, philox, cumulative, repeat      kernels: hashable descriptions, with function(name) → the IR
+    host                        what has no kernel, done by NumPy between kernels: only what has a dtype without kernels (complex) cannot be run so
     compile                     descriptions → addresses of code, kept for the process and on disk
     blas                        where NumPy's matrix product is found, how many threads it has
     workers                     Pool: threads that take the tasks of phases

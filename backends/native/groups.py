@@ -15,7 +15,7 @@ import numpy as np
 
 from backends.native.emit import SIZE, is_float
 from backends.native.operations import OPERATIONS
-from backends.native.steps import Axes, CannotExpress, Group, Step, Use, layout, stripped
+from backends.native.steps import Axes, ByNumPy, CannotExpress, Group, Step, Use, layout, stripped
 from backends.program.program import Instruction, Program, Ref
 
 MASKS = frozenset("equal not_equal less less_equal greater greater_equal logical_not astype".split())
@@ -104,16 +104,34 @@ class Grouping:
     # instructions
 
     def enter(self, i: Instruction) -> None:
-        name, out = i.name, i.outs[0]
-        rule = self.rules.get(name)
-        if (len(i.outs) > 1 and name != "scan") or rule is None:
-            raise CannotExpress(name)
         if self.put_off(i):
-            self.late[out] = i  # rather computed where it is asked for than stored and read
+            self.late[i.outs[0]] = i  # rather computed where it is asked for than stored and read
             return
         for r in i.reads:
             self.settle(r)
-        rule(self, i)
+        self.apply(i)
+
+    def apply(self, i: Instruction) -> None:
+        """By its rule; what has none, or is not as its rule can express it, by NumPy."""
+        rule = self.rules.get(i.name)
+        try:
+            if rule is None or (len(i.outs) > 1 and i.name != "scan"):
+                raise CannotExpress(i.name)
+            rule(self, i)
+        except CannotExpress:
+            if any(self.dtypes[v] not in SIZE for v in (*i.reads, *i.outs)):
+                raise
+            self.by_numpy(i)
+
+    def by_numpy(self, i: Instruction) -> None:
+        places = {}
+        for r in i.reads:
+            v = self.solid(r)
+            places[int(r)] = self.roots[v], self.spot(v)[0], self.samples[v]
+        for out in i.outs:
+            self.own(out)
+            self.made[out] = len(self.steps)
+        self.steps.append(ByNumPy(i, places))
 
     def put_off(self, i: Instruction) -> bool:
         """Whether it reads only what is in memory in any case: a mask of one value, or an elementwise function of inputs, as an optimizer's of its moments."""
@@ -133,7 +151,7 @@ class Grouping:
             for x in i.reads:
                 self.settle(x)
             self.near = True
-            self.rules[i.name](self, i)
+            self.apply(i)
             self.near = False
 
     def join(

@@ -16,13 +16,14 @@ from backends.native.emit import SIZE
 from backends.native.fuse import fuse
 from backends.native.gemm import Gemm
 from backends.native.groups import encoded
+from backends.native.host import Host
 from backends.native.loops import SHORT, Loop, Operand
 from backends.native.memory import LINE, Home, Memory
 from backends.native.operations import LONG, REDUCTIONS
 from backends.native.philox import Philox
 from backends.native.repeat import Repeat
 from backends.native.small import Small
-from backends.native.steps import Convolution, Direct, Fused, Group, Product, RandomBits, Running, Scan, Use, layout
+from backends.native.steps import ByNumPy, Convolution, Direct, Fused, Group, Product, RandomBits, Running, Scan, Use, layout
 from backends.program.program import Program
 
 KERNELS: dict[type, Any] = {Small: small, Blocked: blocked, Gemm: gemm}  # of products
@@ -445,7 +446,19 @@ class Plan(Memory):
             parts.append([Entry(r.kernel, [x, y, stop - start, n, inner], boxes)] if start < stop else [])
         return parts + [[] for _ in range(self.threads - len(parts))]
 
-    # scans
+    # others
+
+    def by_numpy(self, h: ByNumPy) -> list[list[Entry]]:
+        """Alone: nothing else runs meanwhile."""
+        g, i = self.grouping, h.instruction
+        places = [*h.places.values(), *((out, 0, g.samples[out]) for out in i.outs)]
+
+        kernel = Host(i, self.program.library, {v: sample for v, (_, _, sample) in h.places.items()}, {out: g.samples[out] for out in i.outs}, self.blas)
+        boxes = [self.whole(root, root in i.outs) for root, _, _ in places]
+        self.barrier()
+        self.schedule(self.alone([Entry(kernel, [self.address(root, offset) for root, offset, _ in places], boxes)]))
+        self.barrier()
+        return []
 
     def scan(self, s: Scan) -> list[list[Entry]]:
         """One step planned for one thread, its arrays those of the scan."""
@@ -483,4 +496,4 @@ class Plan(Memory):
         boxes = [self.whole(root, root in s.writes) for root in dict.fromkeys((*s.reads, *s.writes))]
         return self.alone([Entry(Repeat(), [s.count, (Home("list", 0), 0), len(moves) // 3, *moves], boxes, entries)])
 
-    others: ClassVar[dict[Any, Callable[[Plan, Any], list[list[Entry]]]]] = {Product: product, Fused: fused, Direct: direct, RandomBits: random, Running: running, Scan: scan}
+    others: ClassVar[dict[Any, Callable[[Plan, Any], list[list[Entry]]]]] = {ByNumPy: by_numpy, Product: product, Fused: fused, Direct: direct, RandomBits: random, Running: running, Scan: scan}

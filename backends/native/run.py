@@ -15,6 +15,7 @@ from backends.native import call, workers
 from backends.native.blas import Blas, threads
 from backends.native.compile import addresses
 from backends.native.convolution import direct
+from backends.native.host import Host
 from backends.native.memory import LINE
 from backends.native.plan import WORTH, Entry, Plan
 from backends.native.rewrite import stepwise, unrolled, without_empty
@@ -37,6 +38,7 @@ class NativeRun:
         simple = simplify(expand(program, RULES.__contains__))
         self.program, self.blas, self.count, self.worth = prepared(simple), blas, count, worth
         self.donated = dict(self.program.donated)
+        self.failures: list[BaseException] = []  # of what NumPy did
         self.brief = simple.flops / 5e10 + simple.bytes / 1e10 < BRIEF
         self.prepare()
 
@@ -50,9 +52,14 @@ class NativeRun:
         self.threads = 1 if alone else plan.threads
         pool = workers.pool(self.threads)
         entries = list(_all(entry for phase in phases for one in phase for entry in one))
-        kernels = list(dict.fromkeys(entry.kernel for entry in entries))
+        hosts = [entry.kernel for entry in entries if isinstance(entry.kernel, Host)]
+        kernels = list(dict.fromkeys(entry.kernel for entry in entries if not isinstance(entry.kernel, Host)))
+        self.brief = self.brief and not hosts
+        self.by_numpy = list(dict.fromkeys(host.instruction.name for host in hosts))
+        for host in hosts:
+            host.failures = self.failures
         found = addresses([*kernels, workers.RUN, *([call.CALL] if self.brief else [])])  # all at once, for the cache is looked at once then
-        code = dict(zip(kernels, found, strict=False))
+        code = dict(zip(kernels, found, strict=False)) | {host: host.address for host in hosts}
         self.kernels, self.steps, self.phases = len(kernels), len(entries), len(phases)
         memory = np.zeros(plan.arena + LINE + sum(plan.scratch) + LINE, np.uint8)
         start = -_address(memory) % LINE
@@ -112,13 +119,13 @@ class NativeRun:
         slot = np.array(slots or [(0,) * workers.SLOT_WORDS], np.int64)
         words = [pool.shared, self.threads, *workers.blas_words(self.blas), len(patches), _address(bound), len(slots), _address(slot)]
         head = np.array([*words, *workers.python_words(self.brief), _address(flat[0]) if alone else _address(rows)], np.int64)
-        self.step = workers.entry(head, [memory, table, rows, bound, slot, *flat, plan.grouping.constants])
+        self.step = workers.entry(head, [memory, table, rows, bound, slot, *flat, plan.grouping.constants, hosts])
         self.fresh = [(plan.grouping.shapes[r], np.dtype(plan.grouping.dtypes[r])) for r in plan.fresh]
         self.results = plan.results  # for each output its place among the arrays, or what it is
         self.places = [place for place, _ in self.results]
         atomic = self.brief and getattr(sys, "_is_gil_enabled", lambda: True)()  # no other Python thread can come between
         # what is called: each one object, for another thread may plan anew at any time
-        self.together = self.step if atomic and self.threads == 1 else functools.partial(pool.run, self.step)
+        self.together = self.step if atomic and self.threads == 1 else functools.partial(pool.run, self.step, failures=self.failures)
         shared = pool.shared if self.threads > 1 else 0
         runnable = call.Runnable(self.step, self.dtypes, self.program.captured, self.fresh, self.results, shared, self.flag)
         self.bind = functools.partial(call.bind, runnable) if atomic else None  # see Compiled.bind
@@ -159,7 +166,8 @@ class NativeRun:
 
     def explain(self) -> str:
         threads = f"{self.threads} threads" if self.threads > 1 else "1 thread"
-        return f"native: {len(self.program.body)} instructions as {self.steps} kernels ({self.kernels} different) in {self.phases} phases, {threads}"
+        others = f"; by NumPy: {', '.join(self.by_numpy)}" if self.by_numpy else ""
+        return f"native: {len(self.program.body)} instructions as {self.steps} kernels ({self.kernels} different) in {self.phases} phases, {threads}{others}"
 
 
 def prepared(simple: Program) -> Program:

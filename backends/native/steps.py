@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from backends.native.convolution import Convolve, ConvolveWeights
 from backends.native.cumulative import Cumulative
-from backends.program.program import Program
+from backends.program.program import Instruction, Program
 
 Axes = tuple[int, ...]
 
@@ -189,6 +189,22 @@ class Running:
 
 
 @dataclass
+class ByNumPy:
+    """An instruction that has no kernel: see host.py. places: of each value that it reads (root, offset, sample)."""
+
+    instruction: Instruction
+    places: dict[int, tuple[int, int, Any]]
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        return tuple(root for root, _, _ in self.places.values())
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        return self.instruction.outs
+
+
+@dataclass
 class Scan:
     """The steps of a scan: see repeat.py. inputs: for each input of the step's program (root, offset, elements from one step to the next);
     carries: the roots that hold the carry, read and written by each step, before all else among the inputs; stacked: the roots of what is stacked."""
@@ -209,7 +225,7 @@ class Scan:
         return (*self.carries, *self.stacked)
 
 
-Step = Running | Scan | Group | Product | Fused | Convolution | Direct | RandomBits
+Step = ByNumPy | Running | Scan | Group | Product | Fused | Convolution | Direct | RandomBits
 
 
 def merges(strides: Sequence[int], shape: Sequence[int]) -> bool:

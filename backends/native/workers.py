@@ -234,6 +234,11 @@ class Run:
         return f
 
 
+def programs_under_way() -> int:
+    """How many hold the BLAS at one thread."""
+    return _held[0]
+
+
 RUN = Run(object.__basicsize__)
 _held = (ctypes.c_int64 * 1)()  # how many programs hold the BLAS at one thread
 _methods: dict[Any, tuple[Any, Any]] = {}  # live as long as the process
@@ -306,8 +311,8 @@ class Pool:
             self.threads.append(threading.Thread(target=serve, args=(ctypes.addressof(table),), daemon=True, name="ann worker"))
             self.threads[-1].start()
 
-    def run(self, program: Callable[[list[Any]], Any], objects: list[Any]) -> Any:
-        """What Run says."""
+    def run(self, program: Callable[[list[Any]], Any], objects: list[Any], failures: list[BaseException] | None = None) -> Any:
+        """What Run says. The first of the failures that there are afterwards is raised."""
         with self.lock:
             if self.count > 1:
                 if not self.threads:
@@ -316,8 +321,13 @@ class Pool:
                     self.place()
             self.busy.value = 1
             try:
-                return program(objects)
+                says = program(objects)
+                if failures:
+                    raise failures[0]
+                return says
             finally:
+                if failures:
+                    failures.clear()
                 self.busy.value = 0
 
     def place(self) -> None:

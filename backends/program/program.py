@@ -66,14 +66,9 @@ class Program:
         """The outputs for these inputs: the meaning of a Program, against which every pass and lowering is tested."""
         held: dict[int, Array] = dict(zip(self.inputs, (*arrays, *self.captured), strict=True))
 
-        def value(x: Any) -> Any:
-            return held[x] if type(x) is Ref else [value(part) for part in x] if type(x) is list else x
-
         for i in self.body:
-            y = call(self.library, i, [value(x) for x in i.args])
-            for out, part in zip(i.outs, y if isinstance(y, tuple | list) else (y,), strict=True):
-                held[out] = part
-        return [value(x) for x in self.outputs]
+            held.update(zip(i.outs, results(self.library, i, held), strict=True))
+        return valued(self.outputs, held)
 
     def with_body(self, body: Sequence[Instruction], outputs: Sequence[Any] | None = None) -> Program:
         """The same program with these instructions; those that nothing reads are left out."""
@@ -258,6 +253,16 @@ def _pop(static: dict[str, Any], keys: tuple[str, ...]) -> list[Any]:
     return values
 
 
+def results(library: Library, i: Instruction, held: dict[int, Array]) -> Sequence[Any]:
+    """What an instruction gives for these values."""
+    y = call(library, i, valued(i.args, held))
+    return y if isinstance(y, tuple | list) else (y,)
+
+
+def valued(args: Sequence[Any], held: dict[int, Array]) -> list[Any]:
+    return [held[x] if type(x) is Ref else valued(x, held) if type(x) is list else x for x in args]
+
+
 def call(library: Library, i: Instruction, args: list[Any]) -> Any:
     """What the library's own function returns for one instruction."""
     if i.name == "scan":
@@ -297,4 +302,4 @@ def _scan(library: Library, i: Instruction, args: list[Any]) -> Any:
     return (*carries, *(library.xp.stack(list(parts), axis=0) for parts in zip(*ys, strict=True)))
 
 
-__all__ = ["Instruction", "Program", "Ref", "call", "extract", "refs", "size"]
+__all__ = ["Instruction", "Program", "Ref", "call", "extract", "refs", "results", "size"]
