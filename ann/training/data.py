@@ -162,7 +162,7 @@ def take_from_disk(x: Tree, index: Array, order: Any) -> Tree:
 
 def rows(x: Tree, start: int, stop: int) -> Tree:
     """Rows start … stop of every array."""
-    return tree.map(lambda a: a.rows(start, stop) if isinstance(a, OnDisk) else a[start:stop, ...], x)
+    return tree.fill(x, [a.rows(start, stop) if isinstance(a, OnDisk) else a[start:stop, ...] for a in tree.leaves(x)])
 
 
 def cut(x: Tree, start: int, stop: int) -> Tree:

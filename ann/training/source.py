@@ -44,7 +44,7 @@ class Rows:
         parts = list(self.parts)
         for start, stop in list(data.batches(self.rows, self.batch_size))[first:]:
             if order is None:
-                yield [data.rows(part, start, stop) for part in parts]
+                yield data.rows(parts, start, stop)
             elif self.on_disk:
                 yield data.take_from_disk(parts, index[start:stop], order[start:stop])
             else:

@@ -101,10 +101,7 @@ class Tally:
         """Those of all batches so far, added in their order."""
         if not self.waiting:
             return self.added
-        batches = [*([] if self.added is None else [self.added]), *self.waiting]
-        flat = tree.leaves(batches)
-        columns = [flat[k :: len(flat) // len(batches)] for k in range(len(flat) // len(batches))]
-        return tree.fill(self.waiting[0], [functools.reduce(operator.add, map(number, column)) for column in columns])  # type: ignore[no-any-return]
+        return summed([*([] if self.added is None else [self.added]), *self.waiting])  # type: ignore[no-any-return]
 
     def copy(self) -> Tally:
         """As it stands."""
@@ -134,9 +131,17 @@ class Tally:
         return ["loss", *(joined(name, "loss") for name in task.losses if name), *listed]
 
 
-def number(x: Any) -> Any:
-    """A 0-d NumPy array as a Python float, which costs no wait and adds in double precision; other arrays and floats as they are."""
-    return x if type(x) is float else float(x) if x.shape == () and library_of(x).name == "numpy" else x
+def summed(batches: list[Any]) -> Any:
+    """Trees added up leaf by leaf, in their order: 0-d arrays of NumPy as Python floats, which costs no wait and adds in double precision."""
+    last = batches[-1]
+    if type(last) is dict:
+        return {key: summed([batch[key] for batch in batches]) for key in last}
+    if type(last) is tuple:
+        return tuple([summed([batch[k] for batch in batches]) for k in range(len(last))])
+    if last is None or isinstance(last, dict | list | tuple):
+        return tree.map(lambda *column: summed(list(column)), *batches)
+    numbers = not hasattr(last, "shape") or (last.shape == () and library_of(last).name == "numpy")
+    return functools.reduce(operator.add, map(float, batches) if numbers else batches)
 
 
 def _python(value: Any) -> Any:
