@@ -217,7 +217,8 @@ def categorical_crossentropy(
 
     y_pred (n, …, k): logits z (probabilities with from_logits=False).
     y_true: integers (n, …) or (n, …, 1) are class indices; floats (n, …, k) probabilities; integers (n, …, k) one-hot.
-    A label out of range is a ValueError (see `check_classes`); ignore_class: examples with this label, say −1, do not count.
+    A label out of range is a ValueError (see `check_classes`); ignore_class: examples with this label, say −1, do not count. (Of a model's
+    metrics, crossentropies given by name leave them out, too; in others they count, unless their sample_weight is 0.)
     s: label_smoothing; w: class_weight, one for each class.
     Weights, smoothing and ignored labels work together as in torch.nn.functional.cross_entropy.
     """

@@ -263,3 +263,19 @@ def test_an_error_tells_whether_what_was_donated_is_as_it_was(written):
     with pytest.raises(IndexError) as caught:
         step(p, np.arange(3.0), np.asarray([7]))
     assert step.spares(caught.value) == (not written) == bool((p == 1.0).all())
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_crossentropy_among_the_metrics_leaves_out_what_the_loss_leaves_out(backend, jit):
+    """The same number, of batches of different sizes, and weighted, too; labels −1 are no error."""
+    x, y = data((12,), 50)
+    y, w = np.where(np.arange(50) % 7 == 0, -1, y), np.linspace(0.5, 2.0, 50)
+    m = ann.Model([ann.Dense(8, "tanh"), ann.Dense(4)], seed=0, backend=backend)
+    m.compile("sgd", ann.losses.CategoricalCrossentropy(ignore_class=-1), metrics=["categorical_crossentropy", "sparse_categorical_crossentropy"])
+    for weights in (None, w):
+        history = m.fit(x, y, sample_weight=weights, epochs=2, batch_size=16, verbose=0, jit=jit).history
+        for name in ("categorical_crossentropy", "sparse_categorical_crossentropy"):
+            np.testing.assert_allclose(history[name], history["loss"], rtol=1e-5)
+    each = -np.log(np.take_along_axis(m.predict_proba(x), np.maximum(y, 0)[:, None], axis=1)[:, 0])
+    meant = (each * w)[y >= 0].sum() / w[y >= 0].sum()
+    assert abs(m.evaluate(x, y, sample_weight=w)["categorical_crossentropy"] - meant) < 1e-5

@@ -75,6 +75,8 @@ class Task:
                     kept[name] = (y[name], prediction, w.get(name))
                 elif hasattr(metric, "sums"):
                     sums[joined(name, label)] = metric.sums(y[name], prediction, w.get(name))
+                elif isinstance(metric, losses.Loss) and metric.reduction in ("mean", "none"):
+                    sums[joined(name, label)] = losses.sums(dataclasses.replace(metric, reduction="mean"), y[name], prediction, w.get(name))
                 else:
                     sums[joined(name, label)] = metric_sums(metric(y[name], prediction), w.get(name), _rows(prediction))
         return objective + penalty if penalized else objective, {"sums": sums, "kept": kept}
@@ -283,11 +285,19 @@ def make_task(net: Layer, built: Built, names: list[str], loss: Any, loss_weight
     listed = {}
     for name, items in _metrics_by_output(wanted, names, list(chosen)).items():
         items = items if isinstance(items, list | tuple) else [] if items is None else [items]
-        listed[name] = list(zip(metrics.labels(items), map(metrics.get, items), strict=True))
+        listed[name] = list(zip(metrics.labels(items), [_metric(item, chosen.get(name)) for item in items], strict=True))
     weights = {name: float(value) for name, value in (by_output(loss_weights, names, "loss_weights") if loss_weights else {}).items()}
     if unknown := sorted(set(weights) - set(chosen)):
         raise ValueError(f"compile: loss_weights name {', '.join(unknown)}; the losses are {', '.join(chosen)}")
     return Task(net, swaps, names, links, chosen, weights, listed)
+
+
+def _metric(given: Any, loss: Any) -> Any:
+    """The metric; a crossentropy by its name leaves out the class that the loss leaves out."""
+    found, ignored = metrics.get(given), getattr(loss, "ignore_class", None)
+    if isinstance(given, str) and isinstance(found, losses.CategoricalCrossentropy) and ignored is not None:
+        return dataclasses.replace(found, ignore_class=ignored)
+    return found
 
 
 def by_output(given: Any, names: list[str], what: str) -> dict[str, Any]:
