@@ -777,8 +777,9 @@ def test_what_numpy_raises_amid_kernels_is_raised_and_the_program_runs_again():
     for _ in range(2):
         with pytest.raises(np.linalg.LinAlgError, match="positive definite"):
             f(bad, good)
-        with pytest.raises(np.linalg.LinAlgError, match="positive definite"):
+        with pytest.raises(np.linalg.LinAlgError, match="positive definite") as caught:
             f(good, bad)
+        assert caught.value.__notes__ == ["under jit: linalg.cholesky of float64 (3, 3)"]
         np.testing.assert_array_equal(f(good, good), 2.0 * np.eye(3))
     assert blas().threads == before
 

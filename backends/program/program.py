@@ -254,8 +254,15 @@ def _pop(static: dict[str, Any], keys: tuple[str, ...]) -> list[Any]:
 
 
 def results(library: Library, i: Instruction, held: dict[int, Array]) -> Sequence[Any]:
-    """What an instruction gives for these values."""
-    y = call(library, i, valued(i.args, held))
+    """What an instruction gives for these values; an error says where in the function it arose."""
+    try:
+        y = call(library, i, valued(i.args, held))
+    except Exception as error:
+        from backends.program.show import Regions
+
+        region, operands = Regions()(i), ", ".join(f"{held[r].dtype} {tuple(held[r].shape)}" for r in i.reads)
+        error.add_note(f"under jit{region and f', in {region}'}: {i.name} of {operands}")
+        raise
     return y if isinstance(y, tuple | list) else (y,)
 
 
