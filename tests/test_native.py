@@ -31,7 +31,9 @@ from backends.native.beside import Beside
 from backends.native.blas import Blas, blas, threads
 from backends.native.loops import Loop, Operand
 from backends.native.operations import OPERATIONS
+from backends.native.rules import RULES
 from backends.native.run import NativeRun
+from backends.native.steps import CannotExpress
 
 DTYPES = ("float32", "float64")
 INTEGERS = ("int8", "uint8", "int32", "uint32", "int64")
@@ -767,6 +769,20 @@ def test_what_has_no_kernel_is_done_by_numpy_amid_kernels(name, threads, dtype):
             np.testing.assert_allclose(found, meant, rtol=1e4 * np.finfo(dtype).eps, atol=1e3 * np.finfo(dtype).eps)
     for z, old in zip((x, w, s, k), before, strict=True):
         np.testing.assert_array_equal(z, old)
+
+
+def test_what_only_a_kernel_can_do_is_not_left_to_numpy(monkeypatch):
+    def refuse(grouping, instruction):
+        raise CannotExpress("today")
+
+    found_blas()
+    monkeypatch.setitem(RULES, "convolve", refuse)
+    net = ann.Sequential([ann.Conv2D(8, 5)])
+    x = np.random.default_rng(0).normal(size=(4, 12, 12, 8)).astype("f")
+    params, _ = net.init(x, seed=0)
+    f = jit(lambda p, x: net.apply(p, x))
+    np.testing.assert_allclose(f(params, x), net.apply(params, x), rtol=1e-4, atol=1e-4)
+    assert "not native: no kernel for today" in f.explain()
 
 
 def test_what_numpy_raises_amid_kernels_is_raised_and_the_program_runs_again():

@@ -3,7 +3,7 @@
     C ← A·B;  y[i, j] ← max(C[i, j] + b[j], 0)
 
 A Loop of two axes, to which C is an operand like others, is written into the product's kernel, for each of its tiles; its arguments stand behind
-the product's in the table. C itself is not stored.
+the product's in the table. Of C itself only sums are stored that a block of A does not complete.
 """
 
 from __future__ import annotations

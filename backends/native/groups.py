@@ -19,6 +19,7 @@ from backends.native.steps import Axes, ByNumPy, CannotExpress, Group, Step, Use
 from backends.program.program import Instruction, Program, Ref
 
 MASKS = frozenset("equal not_equal less less_equal greater greater_equal logical_not astype".split())
+OURS = frozenset("convolve convolve_weights conv3x3 conv3x3_filter".split())  # instructions that only a kernel can do
 OPERANDS, NODES = 28, 200  # of one group, at most
 SMALL = 4096  # elements: a group no larger may take in what has only its shape in common, and reduces itself to a number
 
@@ -119,7 +120,7 @@ class Grouping:
                 raise CannotExpress(i.name)
             rule(self, i)
         except CannotExpress:
-            if any(self.dtypes[v] not in SIZE for v in (*i.reads, *i.outs)):
+            if i.name in OURS or any(self.dtypes[v] not in SIZE for v in (*i.reads, *i.outs)):
                 raise
             self.by_numpy(i)
 
