@@ -24,6 +24,7 @@ WORDS = (
 )  # fmt: skip
 TALL, WIDE = 8, 3  # rows and vectors of C in registers
 DEPTH = 208  # of a block, at most: so much of B, WIDE vectors across, takes 39 KiB of 48 in the first cache; 160 to 384 are equally fast
+STEPS = 4
 FRACTION = 20  # bits of a number between 0 and 1
 
 
@@ -177,6 +178,14 @@ class _Writer:
                     for q in range(parts):
                         f.store(to, (p + (t * parts + q)) * width, part(y, q * TALL, TALL))
 
+    def step(self, a: Value, panels: list[Value], sums: list[list[Variable]], p: Value) -> None:
+        f, wide = self.f, self.lanes
+        vectors = [f.load(panel, p * wide, self.dtype, wide) for panel in panels]
+        for r, row in enumerate(sums):
+            y = f.splat(f.load(a, p * TALL + r, self.dtype), wide)
+            for x, vector in zip(row, vectors, strict=True):
+                x.set(f.fma(y, vector, x.get()))
+
     def tile(self, a: Value, panels: list[Value], place: tuple[Value, Value], rows: Value, masks: list[Value], coming: tuple[Value, Value, Value], run: Value, runs: Value) -> None:
         """C + A·B of a panel of A and vectors of B; and fetch so many runs of what comes next, from the number `run` on."""
         f, wide, k, c_row = self.f, self.lanes, self.k, self.w["c_row"]
@@ -185,20 +194,17 @@ class _Writer:
         for x in [x for row in sums for x in row]:
             x.set(f.constant(0.0, self.dtype, wide))
         next_, apart, together = coming
-        pace = self.quotient(self.number(1 << FRACTION), f.select(k.gt(0), k, 1))
         shift = f.call("llvm.cttz.i64", [together, f.constant(False, "bool")], "int64")
-        with f.loop(0, k) as p:
-            done = p * pace
-            ahead = run + (done * runs >> FRACTION)
-            lines = self.at(c, divided(done, (1 << FRACTION) // TALL) * c_row), self.at(next_, (ahead >> shift) * apart + (ahead & together - 1) * (WIDE * wide))
+        with f.loop(0, TALL) as part:
+            line = self.at(c, part * c_row)
             for v in range(len(panels)):
-                for level, line in zip((3, 2), lines, strict=True):
-                    f.prefetch(self.at(line, v * wide), level)
-            vectors = [f.load(panel, p * wide, self.dtype, wide) for panel in panels]
-            for r, row in enumerate(sums):
-                y = f.splat(f.load(a, p * TALL + r, self.dtype), wide)
-                for x, vector in zip(row, vectors, strict=True):
-                    x.set(f.fma(y, vector, x.get()))
+                f.prefetch(self.at(line, v * wide), 3)
+            with f.loop(run + divided(part * runs, TALL), run + divided((part + 1) * runs, TALL)) as ahead:
+                line = self.at(next_, (ahead >> shift) * apart + (ahead & together - 1) * (WIDE * wide))
+                for v in range(len(panels)):
+                    f.prefetch(self.at(line, v * wide), 2)
+            with f.loop(divided(part * k, TALL), divided((part + 1) * k, TALL)) as p:
+                self.step(a, panels, sums, p)
         held = f.splat(self.p.gt(0) | self.w["accumulate"].ne(0), wide)
         places = [self.at(c, c_row * f.select(rows.gt(r), self.number(r), 0)) for r in range(TALL)]
         totals = [
