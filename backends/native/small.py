@@ -20,11 +20,12 @@ DEPTH = 256  # of what is transposed, at most
 
 @dataclass(frozen=True)
 class Small:
-    """void(table), the table as in WORDS, strides in elements. turned: whether the columns of B are rows in memory. then: what follows, of a
-    single product, as in epilogue.py."""
+    """void(table), the table as in WORDS, strides in elements. turned: whether the columns of B are rows in memory. copied: whether what a strip of
+    C needs of B is first copied, which turned columns are anyhow. then: what follows, of a single product, as in epilogue.py."""
 
     dtype: str
     turned: bool
+    copied: bool = False
     then: Then | None = None
 
     def function(self, name: str) -> Function:
@@ -38,12 +39,12 @@ class _Writer:
         self.then = Epilogue(*kernel.then, f, len(WORDS)) if kernel.then else None
         self.words = w = {key: f.word(i) for i, key in enumerate(WORDS)}
         a, b, c = (f.pointer(w[key]) for key in "abc")
-        panel = f.slot(self.dtype, self.lanes, 2 * DEPTH) if kernel.turned else None
+        panel = f.slot(self.dtype, self.lanes, 2 * DEPTH) if kernel.turned or kernel.copied else None
         with f.loop(0, w["batch"]) as i, f.loop(0, w["n"], 2 * self.lanes) as j:
             self.a, self.b = f.at(a, i * w["a_batch"], self.dtype), f.at(b, i * w["b_batch"] + j * w["b_column"], self.dtype)
             self.c, self.step, left = f.at(c, i * w["c_batch"] + j, self.dtype), w["b_row"], w["n"] - j
             if panel is not None:
-                self.transpose(panel, left)
+                (self.transpose if kernel.turned else self.copy)(panel, left)
                 self.b, self.step = panel, f.constant(2 * self.lanes, "int64")
             for vectors, here in ((2, left.gt(self.lanes)), (1, left.le(self.lanes))):
                 masks = [self.first(left - v * self.lanes) for v in range(vectors)]
@@ -71,7 +72,7 @@ class _Writer:
             total.set(f.constant(0.0, self.dtype, lanes))
         with f.loop(0, w["k"]) as i:
             k = f.opaque(i)
-            values = [f.load(f.at(self.b, k * self.step, self.dtype), v * lanes, self.dtype, lanes, None if self.kernel.turned else mask) for v, mask in enumerate(masks)]
+            values = [f.load(f.at(self.b, k * self.step, self.dtype), v * lanes, self.dtype, lanes, None if self.kernel.turned or self.kernel.copied else mask) for v, mask in enumerate(masks)]
             for x, row in zip(a, sums, strict=True):
                 x = f.splat(f.load(x, k * w["a_column"], self.dtype), lanes)
                 for total, value in zip(row, values, strict=True):
@@ -82,6 +83,14 @@ class _Writer:
         for y, row in zip(c, sums, strict=True):
             for v, (total, mask) in enumerate(zip(row, masks, strict=True)):
                 f.store(y, v * lanes, total.get(), mask)
+
+    def copy(self, panel: Value, width: Value) -> None:
+        """panel[k, j] ← b[k, j] for columns 0 … width of b."""
+        f, lanes = self.f, self.lanes
+        masks = [self.first(width - v * lanes) for v in range(2)]
+        with f.loop(0, self.words["k"]) as k:
+            for v, mask in enumerate(masks):
+                f.store(panel, k * (2 * lanes) + v * lanes, f.load(f.at(self.b, k * self.step, self.dtype), v * lanes, self.dtype, lanes, mask))
 
     def transpose(self, panel: Value, width: Value) -> None:
         """panel[k, j] ← b[k, j] for columns 0 … width of b."""
