@@ -402,10 +402,12 @@ def test_small_products_of_any_size_and_layout(dtype):
         words = {"a": x.ctypes.data, "b": y.ctypes.data, "c": c.ctypes.data, "m": m, "n": n, "k": k, "batch": batch, "c_row": n + gap, "c_batch": m * (n + gap)}
         for name, array, turned in (("a", x, ta), ("b", y, tb)):
             words |= {f"{name}_batch": array.strides[0] // one, f"{name}_row": array.strides[2 if turned else 1] // one, f"{name}_column": array.strides[1 if turned else 2] // one}
-        call(small.Small(dtype, words["b_column"] != 1), [words[key] for key in small.WORDS])
         a, b = (np.swapaxes(array, 1, 2) if turned else array for array, turned in ((x, ta), (y, tb)))
-        np.testing.assert_allclose(c[..., :n], a.astype("f8") @ b.astype("f8"), rtol=0, atol=k * np.finfo(dtype).eps * 20)
-        assert (c[..., n:] == 7).all()
+        for kernel in [small.Small(dtype, True)] if words["b_column"] != 1 else [small.Small(dtype, False, copied) for copied in (False, True)]:
+            c[..., :n] = np.nan
+            call(kernel, [words[key] for key in small.WORDS])
+            np.testing.assert_allclose(c[..., :n], a.astype("f8") @ b.astype("f8"), rtol=0, atol=k * np.finfo(dtype).eps * 20)
+            assert (c[..., n:] == 7).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -445,7 +447,7 @@ def test_products_in_blocks_of_our_own_touch_nothing_but_their_matrices(transpos
 
 @pytest.mark.skipif(compiler.lanes() < 16, reason="made for vectors of 512 bits")
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kernel", ["small", "small, turned", "blocked"])
+@pytest.mark.parametrize("kernel", ["small", "small, copied", "small, turned", "blocked"])
 def test_what_follows_a_product_is_done_in_its_tiles(kernel, dtype):
     """y = (A·B + b)·[z > 0], written over z, and its sums over the rows: each element once, within its matrix, of one block of A or of many."""
     rng, turned = np.random.default_rng(0), kernel == "small, turned"
@@ -462,7 +464,7 @@ def test_what_follows_a_product_is_done_in_its_tiles(kernel, dtype):
         words |= {name: x.ctypes.data for name, x in zip("abc", (a, b, c), strict=True)}
         packed = [guarded(np.full(size, np.nan, dtype)) for size in blocked.room(m, n, k, dtype)]
         words |= {name: x.ctypes.data for name, x in zip(("packed_a", "packed_b"), packed, strict=True)} | dict(zip(("rows", "depth"), blocked.blocks(m, k, dtype), strict=True))
-        module, made = (blocked, blocked.Blocked(dtype, (loop, 0))) if kernel == "blocked" else (small, small.Small(dtype, turned, (loop, 0)))
+        module, made = (blocked, blocked.Blocked(dtype, (loop, 0))) if kernel == "blocked" else (small, small.Small(dtype, turned, kernel == "small, copied", (loop, 0)))
         call(made, [words[key] for key in module.WORDS] + loop_words(loop, [c, bias, z, z, total], (m, n))[0])
         np.testing.assert_allclose(z, right, rtol=0, atol=np.finfo(dtype).eps * (8 + 4 * k))
         np.testing.assert_allclose(total[0], 1 + right.sum(axis=0), rtol=0, atol=np.finfo(dtype).eps * (8 + 4 * k) * m)

@@ -5,7 +5,8 @@
 A block of A, which the second cache holds, is packed as panels of 8 rows. Then, 48 columns of B at a time (24 in double precision), what of them meets
 the block is packed as vectors, which the first cache holds, and multiplied by each panel: 8 rows of 3 vectors of C stay in registers, and a step loads 3 vectors
 of B, and 8 numbers of A for all their lanes. Operands are packed as they lie, transposed or not. Meanwhile the lines of C that the sums go to, and those
-of B that come next, are fetched, evenly over the steps: all at once they would hold up the loads (231 GFlop/s on a core of Zen 5, not 250 of 258).
+of B that come next, are fetched, an eighth of them before each eighth of the steps: all at once they would hold up the loads (on Zen 5 by 8 %), and
+with each step their addresses take what could multiply (on Sapphire Rapids 15 %).
 
 Goto & van de Geijn, Anatomy of high-performance matrix multiplication, 2008; Van Zee & van de Geijn, BLIS, 2015.
 """
@@ -24,8 +25,6 @@ WORDS = (
 )  # fmt: skip
 TALL, WIDE = 8, 3  # rows and vectors of C in registers
 DEPTH = 208  # of a block, at most: so much of B, WIDE vectors across, takes 39 KiB of 48 in the first cache; 160 to 384 are equally fast
-STEPS = 4
-FRACTION = 20  # bits of a number between 0 and 1
 
 
 def lanes(dtype: str) -> int:
@@ -37,7 +36,7 @@ def suits(dtype: str, m: int, n: int, k: int, turned: bool) -> bool:
 
     OpenBLAS copies nothing where m·n·k is up to a million, unless B lies transposed (`turned`), and for few columns has narrower kernels.
     """
-    if machine_lanes() < 16 or m < TALL or n < 2 * lanes(dtype) or k < 32:
+    if machine_lanes() < 16 or m < TALL or n < 2 * lanes(dtype) or k < 8:
         return False
     return m * n * k >= 1 << 20 or (turned and m * n >= 1 << 11)
 
@@ -178,14 +177,6 @@ class _Writer:
                     for q in range(parts):
                         f.store(to, (p + (t * parts + q)) * width, part(y, q * TALL, TALL))
 
-    def step(self, a: Value, panels: list[Value], sums: list[list[Variable]], p: Value) -> None:
-        f, wide = self.f, self.lanes
-        vectors = [f.load(panel, p * wide, self.dtype, wide) for panel in panels]
-        for r, row in enumerate(sums):
-            y = f.splat(f.load(a, p * TALL + r, self.dtype), wide)
-            for x, vector in zip(row, vectors, strict=True):
-                x.set(f.fma(y, vector, x.get()))
-
     def tile(self, a: Value, panels: list[Value], place: tuple[Value, Value], rows: Value, masks: list[Value], coming: tuple[Value, Value, Value], run: Value, runs: Value) -> None:
         """C + A·B of a panel of A and vectors of B; and fetch so many runs of what comes next, from the number `run` on."""
         f, wide, k, c_row = self.f, self.lanes, self.k, self.w["c_row"]
@@ -195,31 +186,35 @@ class _Writer:
             x.set(f.constant(0.0, self.dtype, wide))
         next_, apart, together = coming
         shift = f.call("llvm.cttz.i64", [together, f.constant(False, "bool")], "int64")
-        with f.loop(0, TALL) as part:
-            line = self.at(c, part * c_row)
+        with f.loop(0, TALL) as r:
+            fetched, done = ([divided(q * n, TALL) for q in (r, r + 1)] for n in (runs, k))
             for v in range(len(panels)):
-                f.prefetch(self.at(line, v * wide), 3)
-            with f.loop(run + divided(part * runs, TALL), run + divided((part + 1) * runs, TALL)) as ahead:
+                f.prefetch(self.at(c, r * c_row + v * wide), 3)
+            with f.loop(run + fetched[0], run + fetched[1]) as ahead:
                 line = self.at(next_, (ahead >> shift) * apart + (ahead & together - 1) * (WIDE * wide))
                 for v in range(len(panels)):
                     f.prefetch(self.at(line, v * wide), 2)
-            with f.loop(divided(part * k, TALL), divided((part + 1) * k, TALL)) as p:
-                self.step(a, panels, sums, p)
+            with f.loop(*done) as p:
+                vectors = [f.load(panel, p * wide, self.dtype, wide) for panel in panels]
+                for t, row in enumerate(sums):
+                    y = f.splat(f.load(a, p * TALL + t, self.dtype), wide)
+                    for x, vector in zip(row, vectors, strict=True):
+                        x.set(f.fma(y, vector, x.get()))
         held = f.splat(self.p.gt(0) | self.w["accumulate"].ne(0), wide)
-        places = [self.at(c, c_row * f.select(rows.gt(r), self.number(r), 0)) for r in range(TALL)]
-        totals = [
-            [f.load(line, v * wide, self.dtype, wide, mask & held) + x.get() for v, (x, mask) in enumerate(zip(row, masks, strict=True))]
-            for line, row in zip(places, sums, strict=True)
-        ]
+
+        def total(t: int) -> list[Value]:
+            line = self.at(c, c_row * t)
+            return [f.load(line, v * wide, self.dtype, wide, mask & held) + x.get() for v, (x, mask) in enumerate(zip(sums[t], masks, strict=True))]
+
         last = (self.p + k).ge(self.w["k"]) if self.then else f.constant(False, "bool")
         with f.when(~last):
-            for r, (line, found) in enumerate(zip(places, totals, strict=True)):
-                with f.when(rows.gt(r)):
-                    for v, (total, mask) in enumerate(zip(found, masks, strict=True)):
-                        f.store(line, v * wide, total, mask)
+            for t in range(TALL):
+                with f.when(rows.gt(t)):
+                    for v, (found, mask) in enumerate(zip(total(t), masks, strict=True)):
+                        f.store(self.at(c, c_row * t), v * wide, found, mask)
         if self.then:
             with f.when(last):
-                self.then.over(i, rows, totals, [(j + v * wide, mask) for v, mask in enumerate(masks)])
+                self.then.over(i, rows, total, TALL, [(j + v * wide, mask) for v, mask in enumerate(masks)])
 
 
 def divided(x: Value, n: int) -> Value:

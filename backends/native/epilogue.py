@@ -8,6 +8,8 @@ the product's in the table. Of C itself only sums are stored that a block of A d
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from backends.native.emit import Function, Value
 from backends.native.loops import Chunk, Loop, Writer
 
@@ -21,18 +23,19 @@ class Epilogue(Writer):
         super().__init__(loop, f, first)
         self.product = product
 
-    def over(self, start: Value, count: Value, tile: list[list[Value]], vectors: list[tuple[Value, Value]]) -> None:
-        """The first `count` rows of a tile of C that begins with the row `start`, in vectors: (its column, its lanes that count) for each."""
-        self.start, self.count, self.tile, self.vectors = start, count, tile, vectors
+    def over(self, start: Value, count: Value, line: Callable[[int], list[Value]], most: int, vectors: list[tuple[Value, Value]]) -> None:
+        """The first `count` rows, of at most `most`, of a tile of C that begins with the row `start`: line(r) writes its vectors, for each of which
+        is given (its column, its lanes that count)."""
+        self.start, self.count, self.line, self.most, self.vectors = start, count, line, most, vectors
         self.write(self.short())
 
     def rows(self, axis: int, counters: list[Value]) -> None:
         if axis:
             super().rows(axis, counters)
             return
-        for r, known in enumerate(self.tile):
-            self.known = known
+        for r in range(self.most):
             with self.f.when(self.count.gt(r)):
+                self.known = self.line(r)
                 super().rows(1, [self.start + r])
 
     def short(self) -> list[Chunk]:

@@ -371,7 +371,7 @@ class Plan(Memory):
         dtype, (m, n, k) = self.grouping.dtypes[p.out], (stop - start for start, stop in (part.rows, part.columns, part.depth))
         (turned_a, _), (turned_b, _) = (layout(sample) or (False, 0) for sample in (p.a, p.b))
         if small.suits(dtype, m, n, k, not turned_a, turned_b):
-            return Small(dtype, turned_b)
+            return small.kernel(dtype, m, k, turned_b)
         return Blocked(dtype) if blocked.suits(dtype, m, n, k, turned_b) else Gemm(dtype, self.blas.bits)
 
     def products(self, dtype: str, batch: int, sizes: tuple[int, int, int], places: tuple[Any, Any, Any], accumulate: bool, transposed: bool = False) -> Entry:
@@ -384,7 +384,7 @@ class Plan(Memory):
         }  # fmt: skip
         if not accumulate and m * n * k > 10**6 and n * k <= 1 << 16 and small.suits(dtype, m, n, k, not transposed, False):  # larger ones miss the cache each time
             words |= {"a_row": 1 if transposed else k, "a_column": m if transposed else 1, "b_column": 1, "c_row": n}
-            return self.bare(Small(dtype, False), [words[key] for key in small.WORDS])
+            return self.bare(small.kernel(dtype, m, k, False), [words[key] for key in small.WORDS])
         return self.bare(Gemm(dtype, self.blas.bits), [words[key] for key in gemm.WORDS])
 
     # convolutions

@@ -78,7 +78,7 @@ class _Writer:
                 for total, value in zip(row, values, strict=True):
                     total.set(f.fma(x, value, total.get()))
         if self.then:
-            self.then.over(r, w["m"] - r, [[x.get() for x in row] for row in sums], [(j + v * lanes, mask) for v, mask in enumerate(masks)])
+            self.then.over(r, w["m"] - r, lambda i: [x.get() for x in sums[i]], ROWS, [(j + v * lanes, mask) for v, mask in enumerate(masks)])
             return
         for y, row in zip(c, sums, strict=True):
             for v, (total, mask) in enumerate(zip(row, masks, strict=True)):
@@ -102,17 +102,27 @@ class _Writer:
                 f.store(panel, (k + i) * (2 * lanes) + v, x)
 
 
-def suits(dtype: str, m: int, n: int, k: int, plain: bool, turned: bool) -> bool:
-    """Whether this is faster than the BLAS, as measured with OpenBLAS and AVX-512. plain: the rows of A are rows in memory.
+def kernel(dtype: str, m: int, k: int, turned: bool) -> Small:
+    """Rows enough for it copy what they meet of B: it lies closely then, and no two rows of it at the same places of the first cache."""
+    return Small(dtype, turned, not turned and m >= 64 and k <= DEPTH)
 
-    Where the BLAS copies its operands this is, as long as B stays in the second cache; else, where little is computed in vain, with columns of B
-    to transpose also some more; or where what is done is so little that the call takes long.
+
+def suits(dtype: str, m: int, n: int, k: int, plain: bool, turned: bool) -> bool:
+    """Whether this is the fastest way, as measured on Zen 5 and on Sapphire Rapids. plain: the rows of A are rows in memory.
+
+    Where the BLAS copies its operands, and Blocked does, this is as long as what each 8 rows of C read comes from the caches next to them; else, where little
+    is computed in vain, with columns of B to transpose also some more; or where what is done is so little that the call takes long.
     """
-    if machine_lanes() < 16 or not m * n or k > (DEPTH if turned else 16 * DEPTH if plain else 2 * DEPTH):
+    if machine_lanes() < 16 or not m * n or k > (DEPTH if turned else 16 * DEPTH if plain else 4 * DEPTH):
         return False
     if m * n * k > 10**6:
-        flat = turned and k <= 32 and dtype == "float32"  # such products of much and little are bound by C
-        return m >= 32 and (flat or (4 <= n <= (256 if plain else 128) and n * k <= 1 << 17))
+        if turned and k <= 32 and n <= 1024 and dtype == "float32":  # such products of much and little are bound by C
+            return m >= 32
+        if m < 32 or n < 4 or n * k > 1 << 17:
+            return False
+        if not plain:  # each column of A is in a page of its own
+            return m * k <= 1 << 18 and (n <= 32 or (n <= 64 and k <= DEPTH // 2))
+        return n * k <= 1 << 15 if k <= DEPTH else n <= 64 or (n <= 256 and m <= 128)
     lanes = 4 * machine_lanes() // SIZE[dtype]
     rows, columns = m / (-(-m // ROWS) * ROWS), n / (-(-n // lanes) * lanes)  # the part that is not in vain
     if turned:
