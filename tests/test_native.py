@@ -394,12 +394,12 @@ def test_batches_of_products_and_sums_of_none():
 def test_small_products_of_any_size_and_layout(dtype):
     """Next to memory that may not be touched; rows that are apart; k = 0, too, and what lies between the rows of C stays."""
     rng = np.random.default_rng(0)
-    sizes = [(1, 1, 1), (8, 32, 16), (9, 33, 17), (7, 16, 0), (32, 10, 32), (13, 15, 256), (64, 31, 1), *rng.integers(1, 70, (12, 3)).tolist()]
+    sizes = [(1, 1, 1), (8, 32, 16), (9, 33, 17), (7, 16, 0), (32, 10, 32), (13, 15, 256), (64, 31, 1), (9, 230, 40), (70, 100, 85), *rng.integers(1, 70, (12, 3)).tolist()]
     for (m, n, k), (ta, tb), gap, batch in zip(sizes, itertools.cycle(itertools.product((False, True), repeat=2)), itertools.cycle((0, 3, 0)), itertools.cycle((1, 1, 3))):  # noqa: B905
         x, y = (guarded(rng.normal(size=(batch, *reversed(shape)) if turned else (batch, *shape)).astype(dtype)) for shape, turned in (((m, k), ta), ((k, n), tb)))
         c = guarded(np.full((batch, m, n + gap), 7, dtype))
         one = c.itemsize
-        words = {"a": x.ctypes.data, "b": y.ctypes.data, "c": c.ctypes.data, "m": m, "n": n, "k": k, "batch": batch, "c_row": n + gap, "c_batch": m * (n + gap)}
+        words = {"a": x.ctypes.data, "b": y.ctypes.data, "c": c.ctypes.data, "m": m, "n": n, "k": k, "batch": batch, "c_row": n + gap, "c_batch": m * (n + gap), "columns": small.columns(dtype, k)}
         for name, array, turned in (("a", x, ta), ("b", y, tb)):
             words |= {f"{name}_batch": array.strides[0] // one, f"{name}_row": array.strides[2 if turned else 1] // one, f"{name}_column": array.strides[1 if turned else 2] // one}
         a, b = (np.swapaxes(array, 1, 2) if turned else array for array, turned in ((x, ta), (y, tb)))
@@ -459,7 +459,7 @@ def test_what_follows_a_product_is_done_in_its_tiles(kernel, dtype):
         nodes = (("load", dtype, 0), ("load", dtype, 1), ("add", dtype, 0, 1), ("load", dtype, 2), ("const", dtype, 0.0), ("greater", "bool", 3, 4), ("where", dtype, 5, 2, 4))
         operands = tuple(Operand(dtype, steps) for steps in ("s1", "01", "s1", "s1", "01"))
         loop = Loop(operands, nodes, ((3, 6, None), (4, 6, "sum")))
-        words = {"m": m, "n": n, "k": k, "batch": 1, "accumulate": 0, "a_row": k, "a_column": 1, "c_row": n, "a_batch": 0, "b_batch": 0, "c_batch": 0}
+        words = {"m": m, "n": n, "k": k, "batch": 1, "accumulate": 0, "a_row": k, "a_column": 1, "c_row": n, "a_batch": 0, "b_batch": 0, "c_batch": 0, "columns": small.columns(dtype, k)}
         words |= {"b_row": 1, "b_column": k} if turned else {"b_row": n, "b_column": 1}
         words |= {name: x.ctypes.data for name, x in zip("abc", (a, b, c), strict=True)}
         packed = [guarded(np.full(size, np.nan, dtype)) for size in blocked.room(m, n, k, dtype)]

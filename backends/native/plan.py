@@ -349,7 +349,7 @@ class Plan(Memory):
         (m0, m1), (n0, n1), (k0, k1) = part.rows, part.columns, part.depth
         rows, depth = gemm.blocks(m1 - m0, n1 - n0, k1 - k0)
         words: dict[str, Any] = {"gemm": self.blas.gemm(dtype), "m": m1 - m0, "n": n1 - n0, "k": k1 - k0, "rows": rows, "depth": depth, "accumulate": 0}
-        words["batch"] = share[1] - share[0]
+        words |= {"batch": share[1] - share[0], "columns": small.columns(dtype, k1 - k0)}
         boxes = []
         for name, root, sample, (r0, r1), (c0, c1) in (("a", p.a_root, p.a, part.rows, part.depth), ("b", p.b_root, p.b, part.depth, part.columns), ("c", p.out, p.c, part.rows, part.columns)):
             transposed, lead = layout(sample) or (False, 0)
@@ -383,7 +383,7 @@ class Plan(Memory):
             "a_row": 1, "a_column": 1, "b_row": n, "batch": batch, "a_batch": m * k, "b_batch": k * n, "c_batch": m * n, "accumulate": int(accumulate),
         }  # fmt: skip
         if not accumulate and m * n * k > 10**6 and n * k <= 1 << 16 and small.suits(dtype, m, n, k, not transposed, False):  # larger ones miss the cache each time
-            words |= {"a_row": 1 if transposed else k, "a_column": m if transposed else 1, "b_column": 1, "c_row": n}
+            words |= {"a_row": 1 if transposed else k, "a_column": m if transposed else 1, "b_column": 1, "c_row": n, "columns": small.columns(dtype, k)}
             return self.bare(small.kernel(dtype, m, k, False), [words[key] for key in small.WORDS])
         return self.bare(Gemm(dtype, self.blas.bits), [words[key] for key in gemm.WORDS])
 
