@@ -143,7 +143,10 @@ class Grouping:
     def in_memory(self, r: int) -> bool:
         """Whether the value is stored in any case."""
         root = self.roots.get(r)
-        return root in self.program.inputs or any(root in step.reads for step in self.steps if not isinstance(step, Group))
+        if root is None or root in self.program.inputs:
+            return root is not None
+        later = self.steps[self.made[root] + 1 :]
+        return any(root in (use.root for use in step.uses) if isinstance(step, Group) else root in step.reads for step in later)
 
     def settle(self, r: int) -> None:
         """Compute a value that was put off, in a group near what asks for it."""
