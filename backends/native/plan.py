@@ -27,7 +27,7 @@ from backends.native.steps import ByNumPy, Convolution, Direct, Fused, Group, Pr
 from backends.program.program import Program
 
 KERNELS: dict[type, Any] = {Small: small, Blocked: blocked, Gemm: gemm}  # of products
-WORTH = 1 << 13  # elements, of a group of few operations, from which it is shared among threads
+WORTH = 1 << 14  # elements, of a group of few operations, from which it is shared among threads: of fewer, what lies in the cache of another core costs more
 
 
 @dataclass(frozen=True)
