@@ -142,7 +142,7 @@ def suits(dtype: str, m: int, n: int, k: int, plain: bool, turned: bool) -> bool
             return False
         if not plain:  # each column of A is in a page of its own
             return m * k <= 1 << 18 and (n <= 32 or (n <= 64 and k <= DEPTH // 2))
-        return n * k <= 1 << 15 if k <= DEPTH else n <= 64 or (n <= 256 and m <= 128)
+        return n * k <= 1 << 15 if k <= DEPTH else n <= 64
     wide = lanes(dtype)
     tall, broad = m / (-(-m // ROWS) * ROWS), n / (-(-n // wide) * wide)  # the part that is not in vain
     if turned:
