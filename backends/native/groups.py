@@ -142,11 +142,10 @@ class Grouping:
 
     def in_memory(self, r: int) -> bool:
         """Whether the value is stored in any case."""
-        root = self.roots.get(r)
-        if root is None or root in self.program.inputs:
-            return root is not None
-        later = self.steps[self.made[root] + 1 :]
-        return any(root in (use.root for use in step.uses) if isinstance(step, Group) else root in step.reads for step in later)
+        if (root := self.roots.get(r)) is None:
+            return False
+        later = self.steps[self.made.get(root, -1) + 1 :]
+        return root in self.program.inputs or any(root in ([use.root for use in step.uses] if isinstance(step, Group) else step.reads) for step in later)
 
     def settle(self, r: int) -> None:
         """Compute a value that was put off, in a group near what asks for it."""
