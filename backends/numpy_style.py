@@ -45,6 +45,7 @@ TWO_ARRAYS = ("take", "take_along_axis", "repeat", "roll", "tensordot")
 def call(xp: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """xp.<name>(*args, **kwargs), where name and arguments are NumPy's."""
     name = RENAMED.get(name, name)
+    _refuse(name, kwargs.get("out"))
     if name in SPECIAL:
         return SPECIAL[name](xp, *args, **kwargs)
     f = getattr(xp, name, None)
@@ -58,22 +59,30 @@ def call(xp: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
         kwargs["correction"] = kwargs.pop("ddof")
     if "a" in kwargs:
         args = (kwargs.pop("a"), *args)
-    for key in ("out", "dtype", "where", "initial"):
+    _refuse(name, kwargs.pop("out", None))
+    for key in ("dtype", "where", "initial"):
         value = kwargs.get(key)
         if value is None or (key == "where" and value is True) or type(value).__name__ == "_NoValueType":
             kwargs.pop(key, None)
-    if kwargs.get("out") is not None or "where" in kwargs or "initial" in kwargs:
-        raise TypeError(f"np.{name} on this array takes no out=, where= or initial=: its result is a new array")
+    if "where" in kwargs or "initial" in kwargs:
+        raise TypeError(f"np.{name} on this array takes no where= or initial=")
     kwargs = {key: value for key, value in kwargs.items() if type(value).__name__ != "_NoValueType"}
-    if name in ("mean", "max", "min", "any", "all", "var", "std", "argmax", "argmin"):
-        kwargs.pop("dtype", None)
+    if name in ("mean", "var", "std") and "dtype" in kwargs:
+        args = (_astype(xp, args[0], kwargs.pop("dtype")), *args[1:])
     return f(*args, **kwargs)
+
+
+def _refuse(name: str, out: Any) -> None:
+    """Nothing else would tell that `out` stays as it was."""
+    if out is not None and type(out).__name__ != "_NoValueType":
+        raise TypeError(
+            f"np.{name}(…, out=a): a is a plain array, into which this result cannot go. Write a = a + y for a += y, and leave out= away; "
+            "functions of array_api_compat.numpy that use out= themselves (clip) are to be those of ann.namespace(x)"
+        )
 
 
 def ufunc(xp: Any, name: str, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What `ufunc.method(*inputs, **kwargs)` means."""
-    if kwargs.get("out") is not None:
-        raise TypeError(f"np.{name}(…, out=a): a is a plain array, into which this result cannot go. Write a = a + y for a += y, and leave out= away")
     if method == "__call__":
         return call(xp, name, inputs, kwargs)
     reductions = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any"}
@@ -122,10 +131,9 @@ def _outer(xp: Any, x: Any, y: Any) -> Any:
     return xp.multiply(xp.reshape(x, (-1, 1)), xp.reshape(y, (1, -1)))
 
 
-def _clip(xp: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
-    bounds = dict(zip(("a_min", "a_max"), args, strict=False)) | kwargs
-    low, high = bounds.get("a_min", bounds.get("min")), bounds.get("a_max", bounds.get("max"))
-    return xp.clip(x, low, high)
+def _clip(xp: Any, x: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    _refuse("clip", out)
+    return xp.clip(x, min if a_min is None else a_min, max if a_max is None else a_max)
 
 
 def _norm(xp: Any, x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
@@ -177,6 +185,7 @@ def _squeeze(xp: Any, x: Any, axis: Any = None) -> Any:
 
 def _cumulative(name: str) -> Callable[..., Any]:
     def along(xp: Any, x: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
+        _refuse(name, out)
         x, axis = (xp.reshape(x, (-1,)), 0) if axis is None else (x, axis)
         return getattr(xp, name)(x, axis=axis, dtype=dtype)
 
@@ -198,7 +207,7 @@ SPECIAL: dict[str, Callable[..., Any]] = {
     "squeeze": _squeeze,
     "cumulative_sum": _cumulative("cumulative_sum"),
     "cumulative_prod": _cumulative("cumulative_prod"),
-    "ravel": lambda xp, x, order="C": xp.reshape(x, (-1,)),
+    "ravel": lambda xp, x, order="C": _reshape(xp, x, -1, order=order),
     "swapaxes": lambda xp, x, a, b: xp.moveaxis(xp.moveaxis(x, a, 0), b, a) if a == b else _swap(xp, x, a, b),
     "copy": lambda xp, x, **_: xp.asarray(x, copy=True),
     "shape": lambda xp, x: x.shape,

@@ -1,5 +1,6 @@
 """NumPy's functions, methods and operators on traced arrays: a formula written with np differentiates on every backend."""
 
+import array_api_compat.numpy
 import numpy as np
 import pytest
 
@@ -132,16 +133,32 @@ def test_fitting_a_decay_as_a_scientist_writes_it(backend, monkeypatch):
         (lambda x: np.array([x[0], x[1]]).sum(), r"np.stack\(\[a, b\]\)"),
         (lambda x: np.asarray(x).sum(), "gradient would be lost"),
         (lambda x: np.add(x, x, out=np.zeros(3)).sum(), "out="),
+        (lambda x: np.sum(np.clip(x, 0, 1, np.zeros(3))), "out="),
+        (lambda x: np.sum(np.clip(x, 0, 1, out=np.zeros(3))), "out="),
+        (lambda x: np.sum(np.cumsum(x, 0, None, np.zeros(3))), "out="),
+        (lambda x: np.sum(np.einsum("i->i", x, out=np.zeros(3))), "out="),
+        (lambda x: np.sum(x, 0, None, np.zeros(())), "out="),
+        (lambda x: np.sum(array_api_compat.numpy.clip(x, 0.0, 1.0)), "ann.namespace"),  # it takes what it has made itself for the result
+        (lambda x: np.clip(x, 0, 1, where=x > 0).sum(), "where"),
         (lambda x: np.add.at(x, [0], 1), "np.add.at has no counterpart"),
         (lambda x: np.sum(x, where=x > 0), "where="),
         (lambda x: np.i0(x).sum(), "the function i0 has no counterpart"),
         (lambda x: np.linalg.lstsq(M, x), "not in the Array API standard"),
         (lambda x: np.reshape(x, (3, 1), order="F"), "order='C'"),
+        (lambda x: np.sum(np.ravel(x, order="F")), "order='C'"),
     ],
 )
 def test_what_has_no_counterpart_is_explained(f, message):
     with pytest.raises((TypeError, AttributeError), match=message):
         ann.grad(f)(V)
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "mean", "var", "std"])
+def test_a_dtype_asked_for_is_that_of_the_sums(name):
+    x = np.array([1e8, 1.0, -1e8, 3.0], np.float32)
+    y = ann.jit(lambda x: getattr(np, name)(x, dtype=np.float64), lowering="replay")(x)
+    assert y.dtype == np.float64
+    np.testing.assert_allclose(y, getattr(np, name)(x, dtype=np.float64), rtol=1e-12)
 
 
 def test_adding_into_a_plain_array_is_explained():
