@@ -45,7 +45,7 @@ TWO_ARRAYS = ("take", "take_along_axis", "repeat", "roll", "tensordot")
 def call(xp: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """xp.<name>(*args, **kwargs), where name and arguments are NumPy's."""
     name = RENAMED.get(name, name)
-    _refuse(name, kwargs.get("out"))
+    _refuse(name, kwargs.pop("out", None))
     if name in SPECIAL:
         return SPECIAL[name](xp, *args, **kwargs)
     f = getattr(xp, name, None)
@@ -74,7 +74,7 @@ def call(xp: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
 
 def _refuse(name: str, out: Any) -> None:
     """Nothing else would tell that `out` stays as it was."""
-    if out is not None and type(out).__name__ != "_NoValueType":
+    if out is not None:
         raise TypeError(
             f"np.{name}(…, out=a): a is a plain array, into which this result cannot go. Write a = a + y for a += y, and leave out= away; "
             "functions of array_api_compat.numpy that use out= themselves (clip) are to be those of ann.namespace(x)"

@@ -1119,6 +1119,15 @@ def test_code_of_other_sources_is_neither_read_nor_written(folder, monkeypatch):
     assert compiled_again(monkeypatch) == 1 and not list(folder.iterdir())
 
 
+def test_a_file_that_is_written_again_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiler, "__file__", str(tmp_path / "compile.py"))
+    (tmp_path / "emit.py").write_text("x = 1")
+    before = compiler._state()
+    assert compiler._state() == before
+    (tmp_path / "emit.py").write_text("x = 22")
+    assert compiler._state() != before
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
 def test_broken_entries_are_compiled_again(folder, monkeypatch, damage):
     compiled_again(monkeypatch)

@@ -32,7 +32,8 @@ def lanes(dtype: str) -> int:
 
 
 def suits(dtype: str, m: int, n: int, k: int, turned: bool) -> bool:
-    """Whether this product is faster here than by OpenBLAS, as measured on Zen 5 and Sapphire Rapids: 1.02 to 1.15 times in single precision, there 1.2 to 1.5 in double.
+    """Whether this product is faster here than by OpenBLAS, as measured on Zen 5 and Sapphire Rapids: 1.02 to 1.15 times in single precision, on
+    the former 1.2 to 1.5 in double.
 
     OpenBLAS copies nothing where m·n·k is up to a million, unless B lies transposed (`turned`), and for few columns has narrower kernels.
     """

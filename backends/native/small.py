@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from backends.native.blocked import lanes
 from backends.native.compile import lanes as machine_lanes
-from backends.native.emit import SIZE, Function, Value, Variable, transposed
+from backends.native.emit import Function, Value, Variable, transposed
 from backends.native.epilogue import Epilogue, Then
 
 WORDS = ("a", "b", "c", "m", "n", "k", "columns", "batch", "a_row", "a_column", "b_row", "b_column", "c_row", "a_batch", "b_batch", "c_batch")
@@ -54,13 +55,11 @@ class _Writer:
                 lines = self.lines(self.a, r, w["m"], w["a_row"], ROWS), self.lines(self.c, r, w["m"], w["c_row"], ROWS)
                 with f.loop(first, stop, strip) as j:
                     left = stop - j
+                    of_b = (f.at(b_batch, j, self.dtype), w["b_row"]) if panel is None else (f.at(panel, (j - first) * w["k"], self.dtype), f.constant(strip, "int64"))
                     for vectors, here in ((2, left.gt(self.lanes)), (1, left.le(self.lanes))):
                         masks = [self.first(left - v * self.lanes) for v in range(vectors)]
                         with f.when(here):
-                            if panel is not None:
-                                self.block(lines, (f.at(panel, (j - first) * w["k"], self.dtype), f.constant(strip, "int64")), r, j, masks)
-                            else:
-                                self.block(lines, (f.at(b_batch, j, self.dtype), w["b_row"]), r, j, masks)
+                            self.block(lines, of_b, r, j, masks)
         f.done()
 
     def first(self, count: Value) -> Value:
@@ -112,10 +111,6 @@ class _Writer:
             inside, columns = self.first(w["k"] - k), self.lines(f.at(self.b, k, self.dtype), v, width, w["b_column"], lanes)
             for i, x in enumerate(transposed([f.load(column, 0, self.dtype, lanes, inside) for column in columns])):
                 f.store(panel, (k + i) * (2 * lanes) + v, x)
-
-
-def lanes(dtype: str) -> int:
-    return 4 * machine_lanes() // SIZE[dtype]
 
 
 def columns(dtype: str, k: int) -> int:
